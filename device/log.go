@@ -1,0 +1,29 @@
+package device
+
+// Header names of device-log records (docs/format/device-log.md). The record's
+// key is the device id and its value the body bytes as received.
+const (
+	HeaderKind       = "kind"    // one of the Kind constants
+	HeaderModule     = "module"  // module id, absent for the device itself
+	HeaderBag        = "props"   // canonical property bag (azure-iot-wire 2.3), absent when empty
+	HeaderAuth       = "auth"    // scope and type of the session's credential, "device;sas"
+	HeaderGeneration = "gen"     // generation id of the identity that sent it
+	HeaderModel      = "model"   // model id of the session, absent when it has none
+	HeaderClock      = "clock"   // the gateway's wall clock, Unix milliseconds in decimal
+	HeaderActor      = "actor"   // control records: who asked, "device:ID" or "policy:NAME"
+	HeaderCredential = "cred"    // control records: which credential, never the secret
+	HeaderAddress    = "addr"    // control records: source address
+	HeaderRequest    = "request" // control records: NODE/SEQUENCE, where the answer goes
+	HeaderSession    = "session" // connection records: the session's id
+	HeaderIfMatch    = "ifmatch" // identity records: etag that the change was conditional on
+)
+
+// Kinds of device-log records.
+const (
+	KindTelemetry    = "telemetry"    // body: the message
+	KindReported     = "reported"     // body: JSON merge patch of reported properties
+	KindIdentity     = "identity"     // body: the wanted identity, keys sealed
+	KindDelete       = "delete"       // body: empty
+	KindConnected    = "connected"    // body: empty
+	KindDisconnected = "disconnected" // body: empty
+)
