@@ -55,6 +55,8 @@ const (
 	ReasonForbidden Reason = "forbidden"  // it used a topic that is not its own
 	ReasonTooLarge  Reason = "too_large"  // it exceeded a size limit
 	ReasonShutdown  Reason = "shutdown"   // the node stops
+	ReasonSlow      Reason = "slow"       // it did not read what was sent to it
+	ReasonBusy      Reason = "busy"       // the hub could not take its message; it may try again
 )
 
 // Session is what the hub may do to a live connection. Its methods never block
