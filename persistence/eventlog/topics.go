@@ -1,0 +1,145 @@
+package eventlog
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+)
+
+// TopicSpec says what a topic must be. The zero value of a limit leaves it to
+// the log's default.
+type TopicSpec struct {
+	Name       string
+	Partitions int32
+	// Compacted keeps the newest record of each key instead of deleting by age.
+	Compacted bool
+	// Retention and RetentionBytes (of a partition) bound what is kept; a
+	// negative value keeps everything.
+	Retention      time.Duration
+	RetentionBytes int64
+	// CompactionLag is how long a superseded record stays readable at least.
+	CompactionLag time.Duration
+	// LogAppendTime lets the log stamp records, where it can.
+	LogAppendTime bool
+	// MaxMessageBytes bounds a record batch.
+	MaxMessageBytes int
+	// Internal topics belong to the nodes alone; analysts have no business
+	// there. Only the embedded log acts on it.
+	Internal bool
+}
+
+func (s TopicSpec) configs(o Options) map[string]*string {
+	c := make(map[string]*string)
+	set := func(k, v string) { c[k] = &v }
+	if s.Compacted {
+		set("cleanup.policy", "compact")
+		// The active segment is never compacted, so a segment of the default
+		// size of 1 GiB would hold a topic of small states uncompacted.
+		set("segment.bytes", strconv.Itoa(compactedSegmentBytes))
+	} else {
+		set("cleanup.policy", "delete")
+	}
+	if s.Retention != 0 {
+		set("retention.ms", strconv.FormatInt(max(-1, s.Retention.Milliseconds()), 10))
+	}
+	if s.RetentionBytes != 0 {
+		set("retention.bytes", strconv.FormatInt(max(-1, s.RetentionBytes), 10))
+	}
+	if s.CompactionLag > 0 {
+		set("min.compaction.lag.ms", strconv.FormatInt(s.CompactionLag.Milliseconds(), 10))
+	}
+	if s.LogAppendTime {
+		set("message.timestamp.type", "LogAppendTime")
+	}
+	if s.MaxMessageBytes > 0 {
+		set("max.message.bytes", strconv.Itoa(s.MaxMessageBytes))
+	}
+	if o.MinInsync > 0 {
+		set("min.insync.replicas", strconv.Itoa(int(o.MinInsync)))
+	}
+	return c
+}
+
+const compactedSegmentBytes = 64 << 20
+
+// EnsureTopics creates the topics that are missing. An existing topic is left
+// as it is; it is an error if its number of partitions is not the wanted one,
+// since keys would then be where nobody looks for them.
+func (l *Log) EnsureTopics(ctx context.Context, specs ...TopicSpec) error {
+	if len(specs) == 0 {
+		return nil
+	}
+	names := make([]string, len(specs))
+	for i, s := range specs {
+		names[i] = s.Name
+	}
+	md, err := l.adm.Metadata(ctx, names...)
+	if err != nil {
+		return fmt.Errorf("describe topics: %w", err)
+	}
+	for _, s := range specs {
+		info, err := topicInfo(s.Name, md)
+		if errors.Is(err, ErrNoTopic) {
+			info, err = l.createTopic(ctx, s)
+		}
+		if err != nil {
+			return err
+		}
+		if info.Partitions != s.Partitions {
+			return fmt.Errorf("topic %s has %d partitions, want %d; set log.partitions to %[2]d or use another hub name", s.Name, info.Partitions, s.Partitions)
+		}
+	}
+	return nil
+}
+
+func (l *Log) createTopic(ctx context.Context, s TopicSpec) (TopicInfo, error) {
+	replication := cmp.Or(l.opts.Replication, -1)
+	resp, err := l.adm.CreateTopic(ctx, s.Partitions, replication, s.configs(l.opts), s.Name)
+	if err == nil {
+		err = resp.Err
+	}
+	if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
+		if resp.ErrMessage != "" {
+			err = fmt.Errorf("%w: %s", err, resp.ErrMessage)
+		}
+		return TopicInfo{}, fmt.Errorf("create topic %s (%d partitions): %w", s.Name, s.Partitions, err)
+	}
+	return l.awaitTopic(ctx, s)
+}
+
+// awaitTopic waits until brokers show the new topic with a leader for each
+// partition: creation is acknowledged by the controller, and other brokers
+// hear of it later.
+func (l *Log) awaitTopic(ctx context.Context, s TopicSpec) (TopicInfo, error) {
+	pause := time.NewTimer(0)
+	defer pause.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return TopicInfo{}, fmt.Errorf("topic %s was created but has no leaders yet: %w", s.Name, ctx.Err())
+		case <-pause.C:
+		}
+		md, err := l.adm.Metadata(ctx, s.Name)
+		if err != nil {
+			return TopicInfo{}, fmt.Errorf("describe topic %s: %w", s.Name, err)
+		}
+		info, err := topicInfo(s.Name, md)
+		if err == nil {
+			ready := true
+			for _, p := range md.Topics[s.Name].Partitions {
+				ready = ready && p.Err == nil && p.Leader >= 0
+			}
+			if ready {
+				return info, nil
+			}
+		} else if !errors.Is(err, ErrNoTopic) && !kerr.IsRetriable(err) {
+			return TopicInfo{}, err
+		}
+		pause.Reset(50 * time.Millisecond)
+	}
+}
