@@ -15,14 +15,16 @@ const (
 	HeaderAddress    = "addr"    // control records: source address
 	HeaderRequest    = "request" // control records: NODE/SEQUENCE, where the answer goes
 	HeaderSession    = "session" // connection records: the session's id
-	HeaderIfMatch    = "ifmatch" // identity records: etag that the change was conditional on
+	HeaderIfMatch    = "ifmatch" // identity, delete and twin records: Change.IfMatch, TwinChange.IfMatch; absent when empty
 )
 
 // Kinds of device-log records.
 const (
 	KindTelemetry    = "telemetry"    // body: the message
 	KindReported     = "reported"     // body: JSON merge patch of reported properties
-	KindIdentity     = "identity"     // body: the wanted identity, keys sealed
+	KindIdentity     = "identity"     // body: Change in its binary form, keys sealed
+	KindTwinPatch    = "twin-patch"   // body: TwinChange.Body, to be merged
+	KindTwinReplace  = "twin-replace" // body: TwinChange.Body, to take the place of tags and desired
 	KindDelete       = "delete"       // body: empty
 	KindConnected    = "connected"    // body: empty
 	KindDisconnected = "disconnected" // body: empty
