@@ -14,6 +14,7 @@ const (
 	HeaderCredential = "cred"    // control records: which credential, never the secret
 	HeaderAddress    = "addr"    // control records: source address
 	HeaderRequest    = "request" // control records: NODE/SEQUENCE, where the answer goes
+	HeaderAudit      = "reqid"   // control records: the client's request id
 	HeaderSession    = "session" // connection records: the session's id
 	HeaderIfMatch    = "ifmatch" // identity, delete and twin records: Change.IfMatch, TwinChange.IfMatch; absent when empty
 )

@@ -1,0 +1,191 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+
+	"github.com/gemello/gemello/device"
+	"github.com/gemello/gemello/device/credential"
+)
+
+// adminID is the device id in the path of the admin API, where ids are always
+// percent-encoded.
+func (c *call) adminID() (string, error) {
+	id := c.path[3]
+	return id, device.ValidID(id)
+}
+
+func (a *Admin) listDevices(ctx context.Context, c *call) error {
+	q := c.r.URL.Query()
+	limit := 100
+	if v := q.Get("limit"); v != "" {
+		n, err := strconv.Atoi(v)
+		if err != nil || n < 1 || n > maxTop {
+			return fmt.Errorf("%w: limit %.20q, allowed is 1 to %d", device.ErrArgument, v, maxTop)
+		}
+		limit = n
+	}
+	entries, err := a.o.Hub.Identities(ctx, q.Get("after"), limit)
+	if err != nil {
+		return err
+	}
+	out := struct {
+		Devices []deviceJSON `json:"devices"`
+		Next    string       `json:"next,omitempty"`
+	}{Devices: make([]deviceJSON, len(entries))}
+	for i, e := range entries {
+		if out.Devices[i], err = deviceOf(a.o.Sealer, e); err != nil {
+			return err
+		}
+	}
+	if len(entries) == limit {
+		out.Next = entries[limit-1].Identity.DeviceID
+	}
+	return c.reply(http.StatusOK, marshal(out))
+}
+
+func (a *Admin) getDevice(ctx context.Context, c *call) error {
+	id, err := c.adminID()
+	if err != nil {
+		return err
+	}
+	e, err := a.o.Hub.Identity(ctx, id)
+	if err != nil {
+		return err
+	}
+	return a.replyDevice(c, http.StatusOK, e)
+}
+
+func (a *Admin) replyDevice(c *call, status int, e device.Entry) error {
+	body, err := render(a.o.Sealer, e)
+	if err != nil {
+		return err
+	}
+	setETag(c.w.Header(), e.Identity.ETag)
+	return c.reply(status, body)
+}
+
+// putDevice creates with If-None-Match: *, updates with If-Match, and does what
+// fits without either.
+func (a *Admin) putDevice(ctx context.Context, c *call) error {
+	id, err := c.adminID()
+	if err != nil {
+		return err
+	}
+	var in deviceInput
+	if err := c.decode(maxDeviceBody, &in); err != nil {
+		return err
+	}
+	match := ifMatch(c.r.Header)
+	create := bareETag(c.r.Header.Get("If-None-Match")) == "*"
+	if create && match != "" {
+		return fmt.Errorf("%w: If-Match and If-None-Match exclude each other", device.ErrArgument)
+	}
+	change, err := in.change(id, match, a.o.Sealer, a.random, c.audit)
+	if err != nil {
+		return err
+	}
+	status := http.StatusOK
+	if match == "" {
+		status = http.StatusCreated
+	}
+	e, err := a.o.Hub.PutIdentity(ctx, change)
+	if match == "" && !create && errors.Is(err, device.ErrExists) {
+		status = http.StatusOK
+		change.IfMatch = "*"
+		e, err = a.o.Hub.PutIdentity(ctx, change)
+	}
+	if err != nil {
+		return err
+	}
+	return a.replyDevice(c, status, e)
+}
+
+func (a *Admin) deleteDevice(ctx context.Context, c *call) error {
+	id, err := c.adminID()
+	if err != nil {
+		return err
+	}
+	if err := a.o.Hub.DeleteIdentity(ctx, id, ifMatch(c.r.Header), c.audit); err != nil {
+		return err
+	}
+	return c.empty(http.StatusNoContent)
+}
+
+func (a *Admin) getTwin(ctx context.Context, c *call) error {
+	id, err := c.adminID()
+	if err != nil {
+		return err
+	}
+	d, err := a.o.Hub.Twin(ctx, id)
+	if err != nil {
+		return err
+	}
+	return c.replyTwin(d)
+}
+
+func (a *Admin) patchTwin(ctx context.Context, c *call) error {
+	id, err := c.adminID()
+	if err != nil {
+		return err
+	}
+	body, err := c.body(device.MaxPatchBytes)
+	if err != nil {
+		return err
+	}
+	d, err := a.o.Hub.PatchTwin(ctx, device.TwinChange{
+		DeviceID: id, Body: body, Replace: c.r.Method == http.MethodPut,
+		IfMatch: ifMatch(c.r.Header), Audit: c.audit,
+	})
+	if err != nil {
+		return err
+	}
+	return c.replyTwin(d)
+}
+
+// connectionString answers with the connection string of a policy or device. It
+// is a view of a key, so it is logged with its name.
+func (a *Admin) connectionString(ctx context.Context, c *call) error {
+	q := c.r.URL.Query()
+	if len(a.o.Hostnames) == 0 {
+		return fmt.Errorf("%w: this node has no host name", ErrNoObject)
+	}
+	cs := credential.ConnectionString{HostName: a.o.Hostnames[0]}
+	if h := q.Get("hostname"); h != "" {
+		cs.HostName = h
+	}
+	name, id := q.Get("policy"), q.Get("device")
+	switch {
+	case (name == "") == (id == ""):
+		return fmt.Errorf("%w: one of policy and device is needed", device.ErrArgument)
+	case q.Get("module") != "":
+		return errModules
+	case name != "":
+		p, ok := a.o.Policies.Policy(name)
+		if !ok {
+			return fmt.Errorf("%w: policy %.70q", ErrNoObject, name)
+		}
+		cs.KeyName, cs.Key = p.Name, p.Keys.Primary
+	default:
+		if err := device.ValidID(id); err != nil {
+			return err
+		}
+		e, err := a.o.Hub.Identity(ctx, id)
+		if err != nil {
+			return err
+		}
+		keys, err := a.o.Sealer.OpenDevice(&e.Identity)
+		if err != nil {
+			return err
+		}
+		cs.DeviceID, cs.Key = id, keys.Primary
+		cs.X509 = e.Identity.Auth.Type != device.AuthSAS
+	}
+	a.log.Info("connection string shown", "policy", name, "device", id, "address", c.r.RemoteAddr, "request", c.requestID)
+	return c.reply(http.StatusOK, marshal(struct {
+		ConnectionString string `json:"connectionString"`
+	}{cs.Reveal()}))
+}

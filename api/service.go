@@ -1,0 +1,213 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/gemello/gemello/device"
+	"github.com/gemello/gemello/device/credential"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// ServiceOptions says what a Service works with.
+type ServiceOptions struct {
+	Hub      Hub
+	Policies Policies
+	Sealer   *credential.Sealer
+	// Hostnames are the names of this hub that SAS audiences may carry.
+	Hostnames []string
+	// Skew is how long after its end a token is still accepted; zero: not at all.
+	Skew       time.Duration
+	Now        func() time.Time      // nil: time.Now
+	Random     io.Reader             // nil: crypto/rand; makes keys and ids
+	Timeout    time.Duration         // of one call on the hub; zero: 30 s
+	Logger     *slog.Logger          // nil: discard
+	Registerer prometheus.Registerer // nil: metrics are not exposed
+}
+
+// Service answers the service REST interface (azure-iot-wire 5). It is an
+// http.Handler for the HTTPS listener.
+type Service struct {
+	surface
+	hub      Hub
+	policies Policies
+	sealer   *credential.Sealer
+	hosts    []string
+	skew     time.Duration
+}
+
+// NewService checks the options and returns the handler.
+func NewService(o ServiceOptions) (*Service, error) {
+	switch {
+	case o.Hub == nil || o.Policies == nil || o.Sealer == nil:
+		return nil, errors.New("api: a service needs Hub, Policies and Sealer")
+	case len(o.Hostnames) == 0:
+		return nil, errors.New("api: a service needs a host name, or no token can be for it")
+	}
+	m, err := newMetrics(o.Registerer, "service")
+	if err != nil {
+		return nil, fmt.Errorf("api: service metrics: %w", err)
+	}
+	s := &Service{
+		surface: newSurface(o.Logger, m, o.Now, o.Random, o.Timeout),
+		hub:     o.Hub, policies: o.Policies, sealer: o.Sealer, skew: o.Skew,
+	}
+	for _, h := range o.Hostnames {
+		s.hosts = append(s.hosts, strings.ToLower(h))
+	}
+	return s, nil
+}
+
+// ServeHTTP answers one request.
+func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c := s.newCall(w, r)
+	s.answer(c, s.serve, func(f failure, message string) []byte {
+		return f.shape1(message, c.requestID, s.now())
+	})
+}
+
+func (s *Service) serve(ctx context.Context, c *call) error {
+	o, err := s.route(c)
+	if err != nil {
+		return err
+	}
+	c.operation = o.name
+	if err := apiVersion(c.r.URL.Query().Get("api-version")); err != nil {
+		return err
+	}
+	if err := s.authorize(c, o.right); err != nil {
+		return err
+	}
+	return o.handle(ctx, c)
+}
+
+// operation is what a method and path stand for.
+type operation struct {
+	name   string
+	right  credential.Permission
+	handle func(context.Context, *call) error
+}
+
+// route finds the operation of a request. Fixed words are compared without case.
+func (s *Service) route(c *call) (operation, error) {
+	method := c.r.Method
+	if method == http.MethodPost {
+		if m := c.r.Header.Get("X-HTTP-Method-Override"); strings.EqualFold(m, http.MethodPatch) {
+			method = http.MethodPatch
+		}
+	}
+	type methods map[string]operation
+	var allowed methods
+	switch {
+	case len(c.path) == 1 && c.word(0, "devices"):
+		allowed = methods{
+			http.MethodGet:  {"list_devices", credential.RegistryRead, s.listDevices},
+			http.MethodPost: {"bulk_devices", credential.RegistryWrite, s.bulkDevices},
+		}
+	case len(c.path) == 2 && c.word(0, "devices"):
+		allowed = methods{
+			http.MethodGet:    {"get_device", credential.RegistryRead, s.getDevice},
+			http.MethodPut:    {"put_device", credential.RegistryWrite, s.putDevice},
+			http.MethodDelete: {"delete_device", credential.RegistryWrite, s.deleteDevice},
+		}
+	case len(c.path) == 2 && c.word(0, "twins"):
+		allowed = methods{
+			http.MethodGet:   {"get_twin", credential.ServiceConnect, s.getTwin},
+			http.MethodPatch: {"patch_twin", credential.ServiceConnect, s.patchTwin},
+			http.MethodPut:   {"replace_twin", credential.ServiceConnect, s.patchTwin},
+		}
+	case len(c.path) == 2 && c.word(0, "statistics") && c.word(1, "devices"):
+		allowed = methods{http.MethodGet: {"device_statistics", credential.RegistryRead, s.deviceStatistics}}
+	case len(c.path) == 2 && c.word(0, "statistics") && c.word(1, "service"):
+		allowed = methods{http.MethodGet: {"service_statistics", credential.RegistryRead, s.serviceStatistics}}
+	case len(c.path) >= 3 && c.word(2, "modules") && (c.word(0, "devices") || c.word(0, "twins")):
+		return operation{}, errModules
+	default:
+		return operation{}, fmt.Errorf("%w: %s", errRoute, strings.Join(c.literal, "/"))
+	}
+	o, ok := allowed[method]
+	if !ok {
+		names := make([]string, 0, len(allowed))
+		for _, m := range []string{http.MethodGet, http.MethodPut, http.MethodPatch, http.MethodPost, http.MethodDelete} {
+			if _, ok := allowed[m]; ok {
+				names = append(names, m)
+			}
+		}
+		c.w.Header().Set("Allow", strings.Join(names, ", "))
+		return operation{}, fmt.Errorf("%w: %.16q", errMethod, method)
+	}
+	return o, nil
+}
+
+// apiVersion accepts the versions of azure-iot-wire 0.
+func apiVersion(v string) error {
+	switch v {
+	case "2016-02-03", "2016-11-14", "2018-06-30", "2019-03-30", "2019-10-01", "2020-03-13",
+		"2020-05-31-preview", "2020-09-30", "2021-04-12":
+		return nil
+	case "":
+		return fmt.Errorf("%w: add ?api-version=2021-04-12", errAPIVersion)
+	}
+	return fmt.Errorf("%w: %.32q, use 2021-04-12", errAPIVersion, v)
+}
+
+// authorize checks the SAS token of a policy: signature, expiry, audience and
+// right. The client learns no more than that it failed; the metrics tell why.
+func (s *Service) authorize(c *call, right credential.Permission) error {
+	token, err := credential.ParseToken(c.r.Header.Get("Authorization"))
+	if err != nil {
+		return s.deny("malformed")
+	}
+	policy, known := s.policies.Policy(token.Policy)
+	if token.Policy == "" || !known {
+		policy = credential.Policy{}
+	}
+	which, err := token.Verify(policy.Keys, s.now(), s.skew)
+	switch {
+	case errors.Is(err, credential.ErrExpired):
+		return s.deny("expired")
+	case err != nil:
+		return s.deny("signature")
+	case token.Covers(s.hosts, c.path...) != nil && token.Covers(s.hosts, c.literal...) != nil:
+		return s.deny("audience")
+	case !policy.Permissions.Has(right):
+		return s.deny("permission")
+	}
+	c.audit.Actor, c.audit.Credential = "policy:"+policy.Name, which
+	return nil
+}
+
+func (s *surface) deny(reason string) error {
+	s.metrics.denied.WithLabelValues(reason).Inc()
+	return ErrUnauthorized
+}
+
+// id is the device id in the path.
+func (c *call) id() (string, error) {
+	if err := device.ValidID(c.path[1]); err != nil {
+		return "", err
+	}
+	return c.path[1], nil
+}
+
+// forID calls f with the id of the path. Java does not encode ids: when the
+// decoded id is unknown and the text as it came is another id, that one is meant.
+func (c *call) forID(f func(id string) error) error {
+	id, err := c.id()
+	if err == nil {
+		err = f(id)
+	}
+	other := c.literal[1]
+	if err != nil && other != c.path[1] && (id == "" || errors.Is(err, device.ErrNotFound)) && device.ValidID(other) == nil {
+		if e := f(other); !errors.Is(e, device.ErrNotFound) {
+			return e
+		}
+	}
+	return err
+}
