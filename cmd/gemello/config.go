@@ -1,0 +1,163 @@
+package main
+
+import (
+	"time"
+)
+
+// Config is the effective configuration of a node. The yaml names are the keys
+// of the file, of the flags (--log.listen) and of the environment
+// (GEMELLO_LOG_LISTEN); the usage tag is the flag's help. A field tagged secret
+// is never a flag and never in a file: it comes from the environment, or from
+// the file that a neighbouring key names.
+type Config struct {
+	Hostnames []string         `yaml:"hostnames" usage:"names and addresses of this hub; the first is HostName of connection strings"`
+	Hub       string           `yaml:"hub" usage:"prefix of topics and transactional ids"`
+	Data      string           `yaml:"data" usage:"data directory, used by one process"`
+	Log       LogConfig        `yaml:"log"`
+	Listeners ListenersConfig  `yaml:"listeners"`
+	TLS       TLSConfig        `yaml:"tls"`
+	Secrets   SecretsConfig    `yaml:"secrets"`
+	Cluster   ClusterConfig    `yaml:"cluster"`
+	Commit    CommitConfig     `yaml:"commit"`
+	Limits    LimitsConfig     `yaml:"limits"`
+	Logging   LoggingConfig    `yaml:"logging"`
+	Pipelines []PipelineConfig `yaml:"pipelines" usage:"pipelines as YAML text, or @FILE"`
+
+	// origin says where each key that is not a default was set: "F:LINE",
+	// "--flag" or "GEMELLO_NAME".
+	origin map[string]string
+}
+
+// LogConfig says where the log is. Without Kafka seeds the node runs its own
+// embedded log on Listen.
+type LogConfig struct {
+	Kafka          []string  `yaml:"kafka" usage:"seed brokers host:port; empty: the embedded log"`
+	Listen         string    `yaml:"listen" usage:"loopback address of the embedded log"`
+	Partitions     int       `yaml:"partitions" usage:"partitions of the device log, fixed once made"`
+	Replication    int       `yaml:"replication" usage:"replicas of topics that the hub makes; 0: the cluster's default"`
+	MinInsync      int       `yaml:"min_insync" usage:"min.insync.replicas of these topics; 0: the cluster's default"`
+	Retention      Duration  `yaml:"retention" usage:"how long the device log keeps records"`
+	RetentionBytes Size      `yaml:"retention_bytes" usage:"how much the embedded log keeps in all"`
+	TLS            KafkaTLS  `yaml:"tls"`
+	SASL           KafkaSASL `yaml:"sasl"`
+}
+
+// KafkaTLS is how the node trusts the brokers, and shows itself to them.
+type KafkaTLS struct {
+	Enabled bool   `yaml:"enabled" usage:"speak TLS to the brokers"`
+	CA      string `yaml:"ca" usage:"PEM file of the brokers' CA; empty: the system's"`
+	Cert    string `yaml:"cert" usage:"PEM file of the node's client certificate"`
+	Key     string `yaml:"key" usage:"PEM file of its key"`
+}
+
+// KafkaSASL is how the node signs in to the brokers.
+type KafkaSASL struct {
+	Mechanism    string `yaml:"mechanism" usage:"PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; empty: no sign-in"`
+	User         string `yaml:"user" usage:"user name"`
+	PasswordFile string `yaml:"password_file" usage:"file that holds the password"`
+	Password     string `yaml:"password" secret:"true"`
+}
+
+// ListenersConfig holds listen addresses; "" turns one off. An address without
+// a host means loopback while all host names do, else all interfaces.
+type ListenersConfig struct {
+	MQTTS         string `yaml:"mqtts" usage:"MQTT over TLS"`
+	HTTPS         string `yaml:"https" usage:"service REST and WebSockets over TLS"`
+	AMQPS         string `yaml:"amqps" usage:"AMQP over TLS"`
+	MQTT          string `yaml:"mqtt" usage:"MQTT without TLS, on loopback"`
+	Admin         string `yaml:"admin" usage:"admin API, metrics and console; TLS when not on loopback"`
+	PlainAnywhere bool   `yaml:"plain_anywhere" usage:"allow listeners.mqtt off loopback"`
+}
+
+// TLSConfig names a certificate of the user's; without one the node has a CA of
+// its own under the data directory.
+type TLSConfig struct {
+	Cert string `yaml:"cert" usage:"PEM file of the server certificate and its chain; empty: made under data/pki"`
+	Key  string `yaml:"key" usage:"PEM file of its key"`
+	CA   string `yaml:"ca" usage:"PEM file of its CA, for gemello trust and simulate; empty: publicly trusted"`
+}
+
+// SecretsConfig names the key that seals secrets on topics and in stores.
+type SecretsConfig struct {
+	KeyFile string `yaml:"key_file" usage:"file of the hub key, the same on all nodes; empty: data/hub.key"`
+	Key     string `yaml:"key" secret:"true"`
+}
+
+// ClusterConfig is for several nodes of one hub.
+type ClusterConfig struct {
+	Listen string   `yaml:"listen" usage:"address for other members; empty: a node alone"`
+	Join   []string `yaml:"join" usage:"addresses of members to join"`
+}
+
+// CommitConfig paces the partition actors.
+type CommitConfig struct {
+	Interval Duration `yaml:"interval" usage:"how often results and checkpoints are committed"`
+}
+
+// LimitsConfig bounds what a node takes in and keeps in memory.
+type LimitsConfig struct {
+	Connections  int  `yaml:"connections" usage:"most device connections at a time"`
+	Handshakes   int  `yaml:"handshakes" usage:"most connections that have not signed in yet"`
+	AppendBytes  Size `yaml:"append_bytes" usage:"most bytes on their way into the log; senders wait beyond"`
+	WindowMemory Size `yaml:"window_memory" usage:"memory for open windows; spilled to disk beyond"`
+}
+
+// LoggingConfig is about the node's own log lines, which go to stderr.
+type LoggingConfig struct {
+	Level  string `yaml:"level" usage:"debug, info, warn or error"`
+	Format string `yaml:"format" usage:"text or json"`
+}
+
+// PipelineConfig is one query and its time policies (stream-semantics 2.2).
+type PipelineConfig struct {
+	Name         string   `yaml:"name" json:"name"`
+	Query        string   `yaml:"query" json:"query"`
+	Late         Duration `yaml:"late" json:"late"`
+	OutOfOrder   Duration `yaml:"out_of_order" json:"outOfOrder"`
+	Early        Duration `yaml:"early" json:"early"`
+	OnLate       string   `yaml:"on_late" json:"onLate"`
+	OnOutOfOrder string   `yaml:"on_out_of_order" json:"onOutOfOrder"`
+	OnEarly      string   `yaml:"on_early" json:"onEarly"`
+	Key          string   `yaml:"key" json:"key,omitempty"`
+	Arrival      string   `yaml:"arrival" json:"arrival"`
+}
+
+// defaultConfig is what an empty file means.
+func defaultConfig() *Config {
+	return &Config{
+		Hostnames: []string{"localhost", "127.0.0.1"},
+		Hub:       "gemello",
+		Data:      "./data",
+		Log: LogConfig{
+			Listen:         "127.0.0.1:9092",
+			Partitions:     8,
+			Retention:      Duration(7 * 24 * time.Hour),
+			RetentionBytes: 10 << 30,
+		},
+		Listeners: ListenersConfig{MQTTS: ":8883", HTTPS: ":443", Admin: "127.0.0.1:7080"},
+		// A fifth of a second is below what people notice and, at a transaction
+		// a partition, far above what the log costs to sync.
+		Commit: CommitConfig{Interval: Duration(200 * time.Millisecond)},
+		Limits: LimitsConfig{
+			Connections: 100_000,
+			// provisioning-edge-security 4.6
+			Handshakes:   1000,
+			AppendBytes:  64 << 20,
+			WindowMemory: 256 << 20,
+		},
+		Logging: LoggingConfig{Level: "info", Format: "text"},
+	}
+}
+
+// defaultPipeline has Azure's defaults for times and actions: what a job does
+// there it does here.
+func defaultPipeline() PipelineConfig {
+	return PipelineConfig{
+		Late:         Duration(5 * time.Second),
+		Early:        Duration(5 * time.Minute),
+		OnLate:       "adjust",
+		OnOutOfOrder: "adjust",
+		OnEarly:      "drop",
+		Arrival:      "timestamp",
+	}
+}
