@@ -160,14 +160,14 @@ type (
 		value windows.Value
 	}
 
-	// unary is -x, +x, ~x or NOT x.
-	unary struct {
+	// unaryExpr is -x, +x, ~x or NOT x.
+	unaryExpr struct {
 		Pos
 		op string
 		x  expr
 	}
 
-	binary struct {
+	binaryExpr struct {
 		Pos
 		op   string
 		x, y expr

@@ -83,7 +83,7 @@ func (p *parser) chain(operand func() (expr, error), op func(*token) string) (ex
 		if err != nil {
 			return nil, err
 		}
-		x = &binary{t.pos, o, x, y}
+		x = &binaryExpr{t.pos, o, x, y}
 	}
 }
 
@@ -100,7 +100,7 @@ func (p *parser) not() (expr, error) {
 		return nil, err
 	}
 	x, err := p.not()
-	return &unary{t.pos, "NOT", x}, err
+	return &unaryExpr{t.pos, "NOT", x}, err
 }
 
 // predicate reads one comparison; a second one needs parentheses.
@@ -118,7 +118,7 @@ func (p *parser) predicate() (expr, error) {
 		case "=", "<>", "<", "<=", ">", ">=":
 			p.at++
 			y, err := p.sum()
-			return &binary{t.pos, t.text, x, y}, err
+			return &binaryExpr{t.pos, t.text, x, y}, err
 		}
 		return x, nil
 	}
@@ -196,7 +196,7 @@ func (p *parser) prefix() (expr, error) {
 		return nil, err
 	}
 	x, err := p.prefix()
-	return &unary{t.pos, t.text, x}, err
+	return &unaryExpr{t.pos, t.text, x}, err
 }
 
 // numeral reads a number: bigint if it is written without fraction and

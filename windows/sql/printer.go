@@ -271,12 +271,12 @@ const (
 
 func level(x expr) int {
 	switch x := x.(type) {
-	case *unary:
+	case *unaryExpr:
 		if x.op == "NOT" {
 			return levelNot
 		}
 		return levelPrefix
-	case *binary:
+	case *binaryExpr:
 		switch x.op {
 		case "OR":
 			return levelOr
@@ -338,9 +338,9 @@ func (p *printer) expr(x expr, least int) {
 		}
 	case *literal:
 		p.literal(x)
-	case *unary:
+	case *unaryExpr:
 		p.unary(x)
-	case *binary:
+	case *binaryExpr:
 		left := own
 		if own == levelPredicate {
 			left = levelSum
@@ -402,7 +402,7 @@ func (p *printer) literal(x *literal) {
 	}
 }
 
-func (p *printer) unary(x *unary) {
+func (p *printer) unary(x *unaryExpr) {
 	if x.op == "NOT" {
 		p.put("NOT ")
 		p.expr(x.x, levelNot)
@@ -414,7 +414,7 @@ func (p *printer) unary(x *unary) {
 	if l, ok := x.x.(*literal); ok && isNumber(&l.value) {
 		least = levelPrimary + 1
 	}
-	if u, ok := x.x.(*unary); ok && u.op == x.op {
+	if u, ok := x.x.(*unaryExpr); ok && u.op == x.op {
 		least = levelPrimary
 	}
 	p.expr(x.x, least)
