@@ -22,6 +22,9 @@ const (
 	maxTails = 32
 	// tailFlush is how long a record may wait for company before it is sent.
 	tailFlush = 100 * time.Millisecond
+	// tailStart is how long the first record, or an error, may take before the
+	// client is told that it is listening; an error later is the last line.
+	tailStart = time.Second
 	// tailWrite is how long a client may take to accept what is sent.
 	tailWrite  = 30 * time.Second
 	tailBuffer = 32 << 10
@@ -45,24 +48,10 @@ func (a *Admin) tailTopic(_ context.Context, c *call) error {
 	defer cancel()
 	w := newLineWriter(c)
 	err = a.o.Topics.Tail(ctx, request, w.record)
-	if e := w.close(); err == nil {
-		err = e
+	if ctx.Err() != nil {
+		err = nil // the client went, which is how following ends
 	}
-	switch {
-	case err == nil:
-		if c.status == 0 {
-			return w.start()
-		}
-		return nil
-	case c.status == 0 && ctx.Err() == nil:
-		return err
-	case ctx.Err() == nil && !errors.Is(err, errGone):
-		// The status is out already: the last line tells how the stream ended.
-		f := classify(err)
-		w.line(f.adminShape(f.message(err), c.requestID))
-		w.close()
-	}
-	return nil
+	return w.close(err)
 }
 
 func tailRequest(c *call) (TailRequest, error) {
@@ -112,26 +101,21 @@ type lineWriter struct {
 	mu      sync.Mutex // guards what follows; held while writing to the client
 	buf     []byte
 	err     error
+	closed  bool
 	timer   *time.Timer
 }
 
 func newLineWriter(c *call) *lineWriter {
 	w := &lineWriter{c: c, control: http.NewResponseController(c.w)}
-	w.timer = time.AfterFunc(time.Hour, func() {
+	w.timer = time.AfterFunc(tailStart, func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		w.flushLocked()
+		if !w.closed {
+			w.startLocked()
+			w.flushLocked()
+		}
 	})
-	w.timer.Stop()
 	return w
-}
-
-// start sends the header, so that the client knows that it is listening.
-func (w *lineWriter) start() error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.startLocked()
-	return nil
 }
 
 func (w *lineWriter) startLocked() {
@@ -155,16 +139,16 @@ func (w *lineWriter) line(line []byte) error {
 	}
 	w.buf = append(append(w.buf, line...), '\n')
 	if len(w.buf) >= tailBuffer {
+		w.startLocked()
 		w.flushLocked()
 	}
 	return w.err
 }
 
 func (w *lineWriter) flushLocked() {
-	if len(w.buf) == 0 || w.err != nil {
+	if w.err != nil {
 		return
 	}
-	w.startLocked()
 	// A server without deadlines has none to move.
 	if err := w.control.SetWriteDeadline(time.Now().Add(tailWrite)); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		w.err = errGone
@@ -182,14 +166,23 @@ func (w *lineWriter) flushLocked() {
 	}
 }
 
-// close sends what is left. The timer can't fire on the response afterwards: it
-// finds nothing to send.
-func (w *lineWriter) close() error {
+// close sends what is left. An error before the first line becomes the answer;
+// later the status is out, and the last line tells how the stream ended.
+func (w *lineWriter) close(err error) error {
 	w.timer.Stop()
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.closed = true
+	if err != nil && !errors.Is(err, errGone) {
+		if w.c.status == 0 && len(w.buf) == 0 {
+			return err
+		}
+		f := classify(err)
+		w.buf = append(append(w.buf, f.adminShape(f.message(err), w.c.requestID)...), '\n')
+	}
+	w.startLocked()
 	w.flushLocked()
-	return w.err
+	return nil
 }
 
 // recordLine is one record as JSON. The value is JSON as it is when it is JSON;
