@@ -35,11 +35,12 @@ type Bridge struct {
 	settled chan outcome  // has room for all messages in flight, so sending never blocks
 	drain   chan struct{} // closed when Run is to end: no message is taken any more
 
-	link     atomic.Pointer[link]
-	failures atomic.Int32 // in a row, of connections and of the log
+	link    atomic.Pointer[link]
+	lost    atomic.Int32 // connections and subscriptions that failed in a row
+	untaken atomic.Int32 // times in a row that the log could not take a message
 }
 
-// link is one connection to the broker.
+// link is one connection to the broker, below TLS: closing it waits for nobody.
 type link struct {
 	net.Conn
 	// broken: a message could not be taken, so later ones are left to the broker
@@ -94,7 +95,7 @@ func (b *Bridge) Run(ctx context.Context) error {
 	defer settling.Wait()
 	defer close(stopped)
 
-	manager, err := autopaho.NewConnection(context.WithoutCancel(ctx), b.clientConfig())
+	manager, err := autopaho.NewConnection(context.WithoutCancel(ctx), b.clientConfig(ctx))
 	if err != nil {
 		return fmt.Errorf("bridge %s: %w", b.Name, err)
 	}
@@ -123,7 +124,7 @@ func (b *Bridge) Run(ctx context.Context) error {
 	return nil
 }
 
-func (b *Bridge) clientConfig() autopaho.ClientConfig {
+func (b *Bridge) clientConfig(ctx context.Context) autopaho.ClientConfig {
 	return autopaho.ClientConfig{
 		ServerUrls:            []*url.URL{b.server},
 		KeepAlive:             30,
@@ -132,14 +133,16 @@ func (b *Bridge) clientConfig() autopaho.ClientConfig {
 		ConnectTimeout:        dialTimeout,
 		AttemptConnection:     b.dial,
 		ConnectPacketBuilder:  b.connectPacket,
-		OnConnectionUp:        b.subscribe,
+		OnConnectionUp: func(m *autopaho.ConnectionManager, _ *paho.Connack) {
+			b.subscribe(ctx, m)
+		},
 		OnConnectionDown: func() bool {
 			b.metrics.connected.Set(0)
 			b.Logger.Warn("connection to the broker lost", "broker", b.address)
 			return true
 		},
 		OnConnectError: func(err error) {
-			b.failures.Add(1)
+			b.lost.Add(1)
 			b.metrics.failures.Inc()
 			b.Logger.Warn("broker can't be reached; will try again", "broker", b.address, "err", err)
 		},
@@ -157,22 +160,21 @@ func (b *Bridge) dial(ctx context.Context, _ autopaho.ClientConfig, _ *url.URL) 
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	d := &net.Dialer{}
-	var conn net.Conn
-	conn, err := d.DialContext(ctx, "tcp", b.address)
+	raw, err := d.DialContext(ctx, "tcp", b.address)
 	if err != nil {
 		return nil, err
 	}
+	conn := raw
 	if b.tls != nil {
-		t := tls.Client(conn, b.tls)
+		t := tls.Client(raw, b.tls)
 		if err := t.HandshakeContext(ctx); err != nil {
-			conn.Close()
+			raw.Close()
 			return nil, err
 		}
 		conn = t
 	}
-	l := &link{Conn: packets.NewThreadSafeConn(conn)}
-	b.link.Store(l)
-	return l.Conn, nil
+	b.link.Store(&link{Conn: raw})
+	return packets.NewThreadSafeConn(conn), nil
 }
 
 func (b *Bridge) connectPacket(p *paho.Connect, _ *url.URL) (*paho.Connect, error) {
@@ -197,20 +199,23 @@ func (b *Bridge) connectPacket(p *paho.Connect, _ *url.URL) (*paho.Connect, erro
 
 // subscribe runs on the manager's goroutine and waits for the broker's answer
 // there: until then nothing else is to be done.
-func (b *Bridge) subscribe(m *autopaho.ConnectionManager, _ *paho.Connack) {
+func (b *Bridge) subscribe(ctx context.Context, m *autopaho.ConnectionManager) {
 	b.metrics.connects.Inc()
 	l := b.link.Load()
-	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	topic := "$share/" + b.Group + "/" + b.Filter
 	_, err := m.Subscribe(ctx, &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: topic, QoS: 1}}})
 	if err != nil {
-		b.failures.Add(1)
-		b.metrics.failures.Inc()
-		b.Logger.Warn("broker refuses the subscription; will try again", "topic", topic, "err", err)
+		if ctx.Err() != context.Canceled {
+			b.lost.Add(1)
+			b.metrics.failures.Inc()
+			b.Logger.Warn("broker refuses the subscription; will try again", "topic", topic, "err", err)
+		}
 		b.restart(l)
 		return
 	}
+	b.lost.Store(0)
 	b.metrics.connected.Set(1)
 	b.Logger.Info("bridge takes messages", "broker", b.address, "topic", topic)
 }
@@ -225,7 +230,7 @@ func (b *Bridge) restart(l *link) {
 
 // pause is the time before the attempt, which counts from 0 for each connection.
 func (b *Bridge) pause(int) time.Duration {
-	n := b.failures.Load()
+	n := b.lost.Load() + b.untaken.Load()
 	if n == 0 {
 		return 0
 	}
@@ -313,14 +318,14 @@ func (b *Bridge) settle(o outcome) {
 	if o.err != nil {
 		b.metrics.retried.Inc()
 		if !o.link.broken.Load() {
-			b.failures.Add(1)
+			b.untaken.Add(1)
 			b.Logger.Warn("message could not be taken; the broker will send it again",
 				slog.String("device", o.device), slog.Bool("dead_letter", o.letter), slog.Any("err", o.err))
 			b.restart(o.link)
 		}
 		return
 	}
-	b.failures.Store(0)
+	b.untaken.Store(0)
 	if !o.letter {
 		b.metrics.appended.Inc()
 		b.metrics.bytes.Add(float64(len(o.packet.Payload)))

@@ -18,8 +18,8 @@ import (
 )
 
 // Appender takes telemetry to the device log; the one who builds a bridge gives
-// it. Publish may block while the node is over its limits, and owns the message
-// from the call on. done runs exactly once, on any goroutine, after the log has
+// it. Publish may block while the node is over its limits. It may keep the message
+// and must not change it: refused, it becomes a Refusal. done runs exactly once, on any goroutine, after the log has
 // acknowledged with acks=all or with the error. An error that wraps
 // ingest.ErrInvalid, ErrTooLarge, ErrNotFound or ErrUnauthorized refuses the
 // message for good; with any other it will be tried again.
@@ -46,7 +46,9 @@ type Options struct {
 	User, PasswordFile string
 
 	// ClientID names this bridge to the broker: different for each node, and the
-	// same over restarts, since the broker keeps undelivered messages under it.
+	// same over restarts, since the broker keeps undelivered messages under it. It
+	// keeps the subscription as well: after a change of Group or Filter the old
+	// one stays until the session expires, so take another ClientID then.
 	ClientID string
 
 	// Group is the shared subscription's name, the same on all nodes.
@@ -67,7 +69,8 @@ type Options struct {
 	MaxBody int
 
 	// SessionExpiry is how long the broker keeps messages while the bridge is
-	// away; 0 means one hour.
+	// away; 0 means one hour. Brokers may keep a share of the group's messages for
+	// a node that is away, and drop it when the time is over.
 	SessionExpiry time.Duration
 
 	// RetryMin and RetryMax bound the pause before a new connection; 0 means

@@ -449,3 +449,25 @@ func (c *client) received() (topic, body string) {
 	}
 	return string(p.body[2 : 2+n]), string(rest)
 }
+
+// bytesConn is a stream of given bytes; what is written goes nowhere.
+type bytesConn struct {
+	net.Conn
+	in []byte
+}
+
+func (b *bytesConn) Read(p []byte) (int, error) {
+	if len(b.in) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, b.in[:min(len(b.in), 7)])
+	b.in = b.in[n:]
+	return n, nil
+}
+
+func (b *bytesConn) SetReadDeadline(time.Time) error { return nil }
+
+func changeDuringConnect(_ context.Context, _ ingest.Credentials, s ingest.Session) error {
+	s.DesiredChanged(9, []byte("{}"))
+	return nil
+}
