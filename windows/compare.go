@@ -75,3 +75,5 @@ func compareBigintFloat(i int64, f float64) (int, bool) {
 	}
 	return 0, true
 }
+
+func (v *Value) isNaN() bool { return v.kind == Float && v.Float() != v.Float() }
