@@ -142,7 +142,9 @@ func decodeLeafOrStruct(file, path string, n *yaml.Node, v reflect.Value, origin
 		pipelines := make([]PipelineConfig, 0, len(n.Content))
 		for i, item := range n.Content {
 			p := defaultPipeline()
-			if err := decodeNode(file, fmt.Sprintf("%s[%d].", path, i), item, reflect.ValueOf(&p).Elem(), origin); err != nil {
+			itemPath := fmt.Sprintf("%s[%d]", path, i)
+			origin[itemPath] = fmt.Sprintf("%s:%d", file, item.Line)
+			if err := decodeNode(file, itemPath+".", item, reflect.ValueOf(&p).Elem(), origin); err != nil {
 				return err
 			}
 			pipelines = append(pipelines, p)

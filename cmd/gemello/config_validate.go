@@ -281,10 +281,13 @@ func (c *Config) validatePipelines() error {
 	seen := make(map[string]bool)
 	for i := range c.Pipelines {
 		p := &c.Pipelines[i]
-		prefix := "pipelines[" + strconv.Itoa(i) + "]."
+		item := "pipelines[" + strconv.Itoa(i) + "]"
+		prefix := item + "."
 		if e := p.validate(); e != nil {
 			e.Key = prefix + e.Key
-			e.Origin = c.origin[e.Key]
+			if e.Origin = c.origin[e.Key]; e.Origin == "" {
+				e.Origin = c.origin[item] // the key is not there at all
+			}
 			return e
 		}
 		if seen[p.Name] {
