@@ -17,11 +17,13 @@ const (
 	HeaderAudit      = "reqid"   // control records: the client's request id
 	HeaderSession    = "session" // connection records: the session's id
 	HeaderIfMatch    = "ifmatch" // identity, delete and twin records: Change.IfMatch, TwinChange.IfMatch; absent when empty
+	HeaderReplace    = "replace" // twin records: "true" makes tags and desired exactly the body
 )
 
 // Kinds of device-log records.
 const (
 	KindTelemetry    = "telemetry"    // body: the message
+	KindTwin         = "twin"         // body: {"tags":…,"properties":{"desired":…}} from the service side
 	KindReported     = "reported"     // body: JSON merge patch of reported properties
 	KindIdentity     = "identity"     // body: Change in its binary form, keys sealed
 	KindTwinPatch    = "twin-patch"   // body: TwinChange.Body, to be merged

@@ -3,6 +3,8 @@ package credential
 import (
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"strings"
 )
 
@@ -87,8 +89,14 @@ func (c ConnectionString) String() string {
 	return c.format(c.Key.String(), signature)
 }
 
-// GoString is String.
-func (c ConnectionString) GoString() string { return c.String() }
+// Format writes String for every verb.
+func (c ConnectionString) Format(f fmt.State, _ rune) { io.WriteString(f, c.String()) }
+
+// LogValue is String.
+func (c ConnectionString) LogValue() slog.Value { return slog.StringValue(c.String()) }
+
+// MarshalText is String.
+func (c ConnectionString) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
 
 func (c ConnectionString) format(key, signature string) string {
 	var b strings.Builder

@@ -61,7 +61,7 @@ func (k Key) IsZero() bool { return len(k.secret) == 0 }
 // Reveal returns the base64 text of the key, "" if there is none.
 func (k Key) Reveal() string { return base64.StdEncoding.EncodeToString(k.secret) }
 
-// String, GoString, Format, LogValue and MarshalText show that there is a key and
+// String, Format, LogValue and MarshalText show that there is a key and
 // no more.
 func (k Key) String() string {
 	if k.IsZero() {
@@ -69,9 +69,6 @@ func (k Key) String() string {
 	}
 	return redacted
 }
-
-// GoString is String.
-func (k Key) GoString() string { return k.String() }
 
 // Format writes String for every verb.
 func (k Key) Format(f fmt.State, _ rune) { io.WriteString(f, k.String()) }

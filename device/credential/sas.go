@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"strconv"
 	"strings"
@@ -42,8 +43,8 @@ func (t Token) String() string {
 	return fmt.Sprintf("%s sr=%s&sig=%s&se=%s&skn=%s", scheme, t.resource, redacted, t.expiry, t.Policy)
 }
 
-// GoString is String.
-func (t Token) GoString() string { return t.String() }
+// Format writes String for every verb.
+func (t Token) Format(f fmt.State, _ rune) { io.WriteString(f, t.String()) }
 
 // ParseToken reads the text of a token. Fields come in any order, unknown ones are
 // ignored, none may come twice. The error wraps ErrToken and holds no part of the
@@ -227,12 +228,15 @@ func digits(s string) bool {
 // Sign makes the text of a token for a resource such as "host/devices/d1", which
 // it percent-encodes; policy is "" for a device's own key.
 func Sign(resource string, expires time.Time, key Key, policy string) string {
-	sr := url.QueryEscape(resource)
+	sr := escape(resource)
 	se := strconv.FormatInt(expires.Unix(), 10)
 	sig := base64.StdEncoding.EncodeToString(key.mac(sr, "\n", se))
-	text := scheme + " sr=" + sr + "&sig=" + url.QueryEscape(sig) + "&se=" + se
+	text := scheme + " sr=" + sr + "&sig=" + escape(sig) + "&se=" + se
 	if policy != "" {
-		text += "&skn=" + url.QueryEscape(policy)
+		text += "&skn=" + escape(policy)
 	}
 	return text
 }
+
+// escape percent-encodes all but letters, digits and - _ . ~, a blank too.
+func escape(s string) string { return strings.ReplaceAll(url.QueryEscape(s), "+", "%20") }
