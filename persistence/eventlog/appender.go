@@ -18,7 +18,7 @@ type AppenderOptions struct {
 	MaxRecords, MaxBytes int
 	// Linger is how long a record may wait for company in its batch; 0 sends
 	// at once, and records that come while a request is under way share the
-	// next one.
+	// next one. At most a minute.
 	Linger time.Duration
 	// DeliveryTimeout is how long a record is tried before done gets an error,
 	// where its fate is known; 0 is 30 s.
@@ -48,6 +48,7 @@ func (l *Log) NewAppender(o AppenderOptions) (*Appender, error) {
 		kgo.ProducerLinger(o.Linger),
 		kgo.ProducerBatchMaxBytes(batchMaxBytes),
 		kgo.ProducerBatchCompression(kgo.NoCompression()),
+		kgo.UnknownTopicRetries(unknownTopicRetries),
 		kgo.RecordDeliveryTimeout(cmp.Or(o.DeliveryTimeout, 30*time.Second)),
 		// Room is counted here, so the client's own limit must not be met first.
 		kgo.MaxBufferedRecords(maxRecords+1),

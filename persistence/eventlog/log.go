@@ -16,7 +16,11 @@ import (
 const (
 	metadataMinAge = 200 * time.Millisecond
 	openPause      = 200 * time.Millisecond
-	dialTimeout    = 10 * time.Second
+
+	// unknownTopicRetries times metadataMinAge is how long a missing topic may
+	// take to appear before it counts as gone: brokers hear of a new topic, or
+	// of a new leader, one after the other.
+	unknownTopicRetries = 5
 
 	// fetchKey and fetchMaxVersion pin raw fetches to the last version that
 	// names topics instead of giving their ids; all brokers since 2.7 know it.

@@ -3,14 +3,13 @@ package eventlog
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
-
-	"errors"
 )
 
 // ReaderOptions bound a reader.
@@ -42,8 +41,8 @@ type Batch struct {
 	// this fetch.
 	Stable, High int64
 	// Err, when set, stopped the partition: it is not fetched again until it is
-	// assigned anew. ErrOffsetOutOfRange, ErrNoTopic and *ErrCorrupt are told
-	// apart.
+	// assigned anew. ErrOffsetOutOfRange and ErrNoTopic are told apart;
+	// Stable and High are not known then.
 	Err error
 }
 
@@ -79,7 +78,10 @@ type Reader struct {
 	wake    context.CancelFunc // ends the wait of the Poll under way; nil if none
 	closed  bool
 
-	position map[topicPartition]int64 // Poll's own: next offset of each assigned partition
+	// Poll's own: the next offset of each assigned partition, and how often in
+	// a row its topic was said to be missing.
+	position map[topicPartition]int64
+	missing  map[topicPartition]int
 }
 
 // NewReader makes a reader with a client of its own and nothing assigned.
@@ -97,11 +99,14 @@ func (l *Log) NewReader(o ReaderOptions) (*Reader, error) {
 		kgo.FetchMaxBytes(cmp.Or(o.MaxBytes, 16<<20)),
 		kgo.FetchMaxPartitionBytes(cmp.Or(o.MaxPartitionBytes, 2<<20)),
 		kgo.FetchMaxWait(fetchMaxWait),
+		// To learn that a topic is gone, which the client takes for a passing
+		// state.
+		kgo.KeepRetryableFetchErrors(),
 	)
 	if err != nil {
 		return nil, fmt.Errorf("reader: %w", err)
 	}
-	return &Reader{cl: cl, metrics: l.metrics, position: make(map[topicPartition]int64)}, nil
+	return &Reader{cl: cl, metrics: l.metrics, position: make(map[topicPartition]int64), missing: make(map[topicPartition]int)}, nil
 }
 
 // fetchMaxWait is how long a broker holds a fetch that has nothing to answer.
@@ -150,7 +155,8 @@ func (r *Reader) Close() {
 }
 
 // Poll waits until there are records or a partition fails, and returns at
-// least one batch, or the error of ctx, or ErrClosed.
+// least one batch, or an error: that of ctx, ErrClosed, or one that is not a
+// partition's matter, after which Poll may be called again.
 func (r *Reader) Poll(ctx context.Context) ([]Batch, error) {
 	for {
 		if err := ctx.Err(); err != nil {
@@ -164,8 +170,8 @@ func (r *Reader) Poll(ctx context.Context) ([]Batch, error) {
 		if err := r.end(); err != nil {
 			return nil, err
 		}
-		if batches := r.batches(fetches); len(batches) > 0 {
-			return batches, nil
+		if batches, err := r.batches(fetches); err != nil || len(batches) > 0 {
+			return batches, err
 		}
 	}
 }
@@ -213,6 +219,7 @@ func (r *Reader) apply(c change) {
 		})
 	case changeUnassign:
 		delete(r.position, c.tp)
+		delete(r.missing, c.tp)
 		r.cl.RemoveConsumePartitions(one)
 		r.cl.ResumeFetchPartitions(one)
 	case changePause:
@@ -222,37 +229,73 @@ func (r *Reader) apply(c change) {
 	}
 }
 
-func (r *Reader) batches(fetches kgo.Fetches) []Batch {
-	var batches []Batch
+// batches turns fetches into batches. An error that is not about a topic is
+// returned.
+func (r *Reader) batches(fetches kgo.Fetches) (batches []Batch, err error) {
 	records := 0
 	fetches.EachPartition(func(p kgo.FetchTopicPartition) {
+		if p.Err != nil {
+			switch {
+			case errors.Is(p.Err, context.Canceled), errors.Is(p.Err, context.DeadlineExceeded):
+				return // the end of the wait
+			case p.Topic == "":
+				err = fmt.Errorf("read: %w", closedError(p.Err))
+				return
+			case p.Partition < 0:
+				// The whole topic.
+				for tp := range r.position {
+					if tp.topic == p.Topic {
+						batches = r.failed(batches, tp, p.Err)
+					}
+				}
+				return
+			}
+		}
 		tp := topicPartition{p.Topic, p.Partition}
 		first, ok := r.position[tp]
 		if !ok {
-			return // the end of a wait, or of a partition no longer assigned
-		}
-		b := Batch{
-			Topic: p.Topic, Partition: p.Partition,
-			First: first, Next: first,
-			Stable: p.LastStableOffset, High: p.HighWatermark,
+			return // unassigned meanwhile
 		}
 		if n := len(p.Records); n > 0 {
-			b.Next = p.Records[n-1].Offset + 1
-			b.Records = withoutControl(p.Records)
+			b := Batch{
+				Topic: p.Topic, Partition: p.Partition,
+				First: first, Next: p.Records[n-1].Offset + 1,
+				Stable: p.LastStableOffset, High: p.HighWatermark,
+				Records: withoutControl(p.Records),
+			}
 			records += len(b.Records)
 			r.position[tp] = b.Next
+			delete(r.missing, tp)
+			batches = append(batches, b)
 		}
 		if p.Err != nil {
-			if errors.Is(p.Err, context.Canceled) || errors.Is(p.Err, context.DeadlineExceeded) {
-				return
-			}
-			b.Err = fmt.Errorf("read topic %s partition %d at offset %d: %w", p.Topic, p.Partition, b.Next, readError(p.Err))
-			r.metrics.readErrors.Inc()
+			batches = r.failed(batches, tp, p.Err)
 		}
-		batches = append(batches, b)
 	})
 	r.metrics.readRecords.Add(float64(records))
-	return batches
+	return batches, err
+}
+
+// failed appends the batch that stops a partition, unless the error is one that
+// passes.
+func (r *Reader) failed(batches []Batch, tp topicPartition, err error) []Batch {
+	if kerr.IsRetriable(err) {
+		// The client looks for the leader by itself. All that matters of this
+		// is a topic that stays away.
+		if !errors.Is(err, kerr.UnknownTopicOrPartition) && !errors.Is(err, kerr.UnknownTopicID) {
+			return batches
+		}
+		if r.missing[tp]++; r.missing[tp] < unknownTopicRetries {
+			return batches
+		}
+	}
+	at := r.position[tp]
+	r.apply(change{changeUnassign, tp, 0})
+	r.metrics.readErrors.Inc()
+	return append(batches, Batch{
+		Topic: tp.topic, Partition: tp.partition, First: at, Next: at,
+		Err: fmt.Errorf("read topic %s partition %d at offset %d: %w", tp.topic, tp.partition, at, readError(err)),
+	})
 }
 
 // withoutControl drops control records in place.

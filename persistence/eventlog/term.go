@@ -67,7 +67,7 @@ func (l *Log) NewTerm(ctx context.Context, transactionalID string, o TermOptions
 		})),
 		// A full batch leaves at once; the rest leaves with Commit's flush. So
 		// batches are as large as the slab allows, and no commit lingers.
-		kgo.ProducerLinger(time.Hour),
+		kgo.ProducerLinger(time.Minute),
 		kgo.ProducerBatchMaxBytes(cmp.Or(o.MaxBatchBytes, batchMaxBytes)),
 		kgo.ProducerBatchCompression(compression),
 		kgo.MaxBufferedRecords(termMaxRecords),
@@ -86,12 +86,7 @@ func (l *Log) NewTerm(ctx context.Context, transactionalID string, o TermOptions
 	return &Term{id: transactionalID, timeout: timeout, cl: cl, metrics: l.metrics}, nil
 }
 
-const (
-	termMaxRecords = 4 << 20
-	// unknownTopicRetries times metadataMinAge is how long a missing topic may
-	// take to appear before it counts as gone.
-	unknownTopicRetries = 5
-)
+const termMaxRecords = 4 << 20
 
 // Commit writes the records and commits them as one transaction. A record goes
 // to its Partition, or, if that is negative, to the one Partition gives to its

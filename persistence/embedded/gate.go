@@ -1,0 +1,305 @@
+package embedded
+
+import (
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// gate is the listener that the broker accepts from. Each connection it hands
+// out shows the broker only whole, known, bounded requests in an allowed
+// order.
+type gate struct {
+	net.Listener
+	addr       net.Addr
+	maxRequest int
+	slots      chan struct{} // one for each open connection
+
+	mu     sync.Mutex // guards conns and closed; not held during I/O
+	conns  map[*gateConn]struct{}
+	closed bool
+
+	writes writeDoor
+}
+
+func newGate(ln net.Listener, o Options) *gate {
+	g := &gate{
+		Listener:   ln,
+		addr:       ln.Addr(),
+		maxRequest: o.MaxRequestBytes,
+		slots:      make(chan struct{}, o.MaxConnections),
+		conns:      make(map[*gateConn]struct{}),
+	}
+	g.writes.changed = make(chan struct{})
+	if o.Advertise != "" {
+		g.addr = advertised(o.Advertise)
+	}
+	return g
+}
+
+// advertised is an address that the broker tells its clients.
+type advertised string
+
+func (advertised) Network() string  { return "tcp" }
+func (a advertised) String() string { return string(a) }
+
+// Addr is what the broker tells its clients.
+func (g *gate) Addr() net.Addr { return g.addr }
+
+// Accept hands out the next connection. Those above the limit wait in the
+// system's queue.
+func (g *gate) Accept() (net.Conn, error) {
+	g.slots <- struct{}{}
+	conn, err := g.Listener.Accept()
+	if err != nil {
+		<-g.slots
+		return nil, err
+	}
+	c := &gateConn{Conn: conn, gate: g}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		conn.Close()
+		<-g.slots
+		return nil, net.ErrClosed
+	}
+	g.conns[c] = struct{}{}
+	return c, nil
+}
+
+// close ends the listener and all connections.
+func (g *gate) close() {
+	g.Listener.Close()
+	g.mu.Lock()
+	g.closed = true
+	conns := make([]*gateConn, 0, len(g.conns))
+	for c := range g.conns {
+		conns = append(conns, c)
+	}
+	g.mu.Unlock()
+	for _, c := range conns {
+		c.Close()
+	}
+}
+
+func (g *gate) forget(c *gateConn) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if _, ok := g.conns[c]; ok {
+		delete(g.conns, c)
+		<-g.slots
+	}
+}
+
+// Request keys that matter here.
+var (
+	keyProduce          = int16(kmsg.Produce)
+	keySASLHandshake    = int16(kmsg.SASLHandshake)
+	keySASLAuthenticate = int16(kmsg.SASLAuthenticate)
+	keyInitProducerID   = int16(kmsg.InitProducerID)
+	keyAddPartitions    = int16(kmsg.AddPartitionsToTxn)
+	keyEndTxn           = int16(kmsg.EndTxn)
+	keyTxnOffsetCommit  = int16(kmsg.TxnOffsetCommit)
+)
+
+// scramSteps is how many authenticate requests a SCRAM exchange takes.
+const scramSteps = 2
+
+// errRefused is what the broker sees of a request that the gate refused; it
+// ends the connection.
+var errRefused = errors.New("request refused")
+
+// gateConn shows the broker a stream of checked requests. The broker reads
+// from one goroutine and writes from another, one response for one request.
+type gateConn struct {
+	net.Conn
+	gate *gate
+
+	// The reading side: head is what is left of the start of the current
+	// request, body how much of it is still to come.
+	frame [8]byte
+	head  []byte
+	body  int
+	steps int // authenticate requests that must come next
+
+	mu      sync.Mutex // guards what follows, between the two sides
+	writing bool       // a request that writes is with the broker
+	gone    bool
+}
+
+func (c *gateConn) Read(p []byte) (int, error) {
+	if len(c.head) == 0 && c.body == 0 {
+		if err := c.next(); err != nil {
+			return 0, err
+		}
+	}
+	if len(c.head) > 0 {
+		n := copy(p, c.head)
+		c.head = c.head[n:]
+		return n, nil
+	}
+	n, err := c.Conn.Read(p[:min(len(p), c.body)])
+	c.body -= n
+	return n, err
+}
+
+// next reads the start of a request and decides about it.
+func (c *gateConn) next() error {
+	if _, err := io.ReadFull(c.Conn, c.frame[:]); err != nil {
+		return err
+	}
+	size := binary.BigEndian.Uint32(c.frame[:4])
+	key := int16(binary.BigEndian.Uint16(c.frame[4:6]))
+	// The broker reserves what the size says before it reads, and looks up the
+	// key without asking whether there is such a request.
+	if size < 8 || uint64(size) > uint64(c.gate.maxRequest) || kmsg.RequestForKey(key) == nil {
+		return errRefused
+	}
+	if !c.authenticates(key) {
+		return errRefused
+	}
+	if writes(key) {
+		if err := c.enter(); err != nil {
+			return err
+		}
+	}
+	c.head = c.frame[:]
+	c.body = int(size) - 4
+	return nil
+}
+
+// authenticates keeps a connection from doing anything else once it has begun
+// to authenticate: the broker believes a name from the first step on, and
+// drops the connection only when the second one fails.
+func (c *gateConn) authenticates(key int16) bool {
+	switch {
+	case key == keySASLHandshake:
+		if c.steps > 0 {
+			return false
+		}
+		c.steps = scramSteps
+		return true
+	case c.steps > 0:
+		c.steps--
+		return key == keySASLAuthenticate
+	}
+	return key != keySASLAuthenticate
+}
+
+func writes(key int16) bool {
+	switch key {
+	case keyProduce, keyInitProducerID, keyAddPartitions, keyEndTxn, keyTxnOffsetCommit:
+		return true
+	}
+	return false
+}
+
+func (c *gateConn) enter() error {
+	c.mu.Lock()
+	already := c.writing
+	c.mu.Unlock()
+	if already {
+		return nil // a produce request without acknowledgement went before
+	}
+	c.gate.writes.enter()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.gone {
+		c.gate.writes.leave()
+		return net.ErrClosed
+	}
+	c.writing = true
+	return nil
+}
+
+func (c *gateConn) leave(gone bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.gone = c.gone || gone
+	if c.writing {
+		c.writing = false
+		c.gate.writes.leave()
+	}
+}
+
+func (c *gateConn) Write(p []byte) (int, error) {
+	c.leave(false)
+	return c.Conn.Write(p)
+}
+
+func (c *gateConn) Close() error {
+	c.leave(true)
+	c.gate.forget(c)
+	return c.Conn.Close()
+}
+
+// writeDoor counts requests that write and are with the broker, and can be
+// shut.
+type writeDoor struct {
+	mu      sync.Mutex // guards what follows
+	inside  int
+	shut    bool
+	changed chan struct{} // closed and replaced at each change
+}
+
+// announceLocked wakes all who wait for a change. mu must be held.
+func (d *writeDoor) announceLocked() {
+	close(d.changed)
+	d.changed = make(chan struct{})
+}
+
+func (d *writeDoor) enter() {
+	for {
+		d.mu.Lock()
+		if !d.shut {
+			d.inside++
+			d.mu.Unlock()
+			return
+		}
+		changed := d.changed
+		d.mu.Unlock()
+		<-changed
+	}
+}
+
+func (d *writeDoor) leave() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.inside--
+	if d.inside == 0 && d.shut {
+		d.announceLocked()
+	}
+}
+
+// close shuts the door and reports whether nobody was left inside within the
+// time. open must follow in either case.
+func (d *writeDoor) close(within time.Duration) bool {
+	timer := time.NewTimer(within)
+	defer timer.Stop()
+	d.mu.Lock()
+	d.shut = true
+	for d.inside > 0 {
+		changed := d.changed
+		d.mu.Unlock()
+		select {
+		case <-changed:
+		case <-timer.C:
+			return false
+		}
+		d.mu.Lock()
+	}
+	d.mu.Unlock()
+	return true
+}
+
+func (d *writeDoor) open() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.shut = false
+	d.announceLocked()
+}
