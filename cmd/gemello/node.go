@@ -2,10 +2,279 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	group "github.com/oklog/run"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/gemello/gemello/actors"
+	"github.com/gemello/gemello/api"
+	"github.com/gemello/gemello/device/credential"
+	"github.com/gemello/gemello/ingest/mqtt"
+	"github.com/gemello/gemello/persistence/embedded"
+	"github.com/gemello/gemello/persistence/eventlog"
 )
 
-// runNode runs the node until ctx ends.
-func runNode(ctx context.Context, cfg *Config, env *nodeEnv) error {
-	return errors.New("node wiring missing")
+// stopTimeout bounds an orderly stop: what is not committed by then is done
+// again by the next start.
+const stopTimeout = 20 * time.Second
+
+// runNode connects the parts of a node and runs it until ctx ends or a part
+// fails. It stops in the opposite order of the data's way: intake first, then
+// cores, then the log.
+func runNode(ctx context.Context, cfg *Config, env *nodeEnv) (err error) {
+	started := time.Now()
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	sealer, err := credential.NewSealer(env.HubKey, rand.Reader)
+	if err != nil {
+		return usagef("secrets: %v", err)
+	}
+	options, closeLog, err := openLog(ctx, cfg, env, registry)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeLog()) }()
+	log, err := eventlog.Open(ctx, options)
+	if err != nil {
+		return usagef("log: %v", err)
+	}
+	defer log.Close()
+	node, err := actors.Start(ctx, actors.Options{
+		Log: log, Hub: cfg.Hub, Data: env.Data.join(), Partitions: int32(cfg.Log.Partitions),
+		CommitEvery: time.Duration(cfg.Commit.Interval), StateBudget: int64(cfg.Limits.WindowMemory),
+		TrustLogTime: len(cfg.Log.Kafka) > 0, Heartbeat: heartbeat(cfg),
+		Appender: eventlog.AppenderOptions{MaxBytes: int(cfg.Limits.AppendBytes)},
+		Topics:   eventlog.HubTopicOptions{Retention: time.Duration(cfg.Log.Retention)},
+		Logger:   env.Logger, Registerer: registry,
+	}, env.Adopt)
+	if err != nil {
+		return startError(err)
+	}
+	stop := func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+		defer cancel()
+		return node.Stop(ctx)
+	}
+	policies, err := openPolicies(ctx, node, sealer)
+	if err == nil {
+		err = applyConfigured(ctx, node, cfg.Pipelines)
+	}
+	if err != nil {
+		return errors.Join(err, stop())
+	}
+	n := &nodeServers{cfg: cfg, env: env, node: node, log: log, registry: registry, sealer: sealer, policies: policies, started: started}
+	if err := n.serve(ctx); err != nil {
+		return errors.Join(err, stop())
+	}
+	return stop()
+}
+
+// heartbeat makes an idle owner commit where another process could own the same
+// partitions.
+func heartbeat(cfg *Config) time.Duration {
+	if len(cfg.Log.Kafka) > 0 {
+		return 2 * time.Second
+	}
+	return 0
+}
+
+// startError turns what is wrong with the set-up into exit code 2.
+func startError(err error) error {
+	if errors.Is(err, actors.ErrForeignHub) {
+		return usagef("hub: %v", err)
+	}
+	return err
+}
+
+// openLog starts the embedded log when no Kafka is configured and returns how
+// to reach the log.
+func openLog(ctx context.Context, cfg *Config, env *nodeEnv, registry prometheus.Registerer) (eventlog.Options, func() error, error) {
+	o := eventlog.Options{
+		Seeds: cfg.Log.Kafka, ClientID: "gemello", Logger: env.Logger, Registerer: registry,
+		Replication: int16(cfg.Log.Replication), MinInsync: int16(cfg.Log.MinInsync),
+	}
+	if len(cfg.Log.Kafka) > 0 {
+		var err error
+		o.SASL = eventlog.SASL{Mechanism: cfg.Log.SASL.Mechanism, User: cfg.Log.SASL.User, Password: cfg.Log.SASL.Password}
+		o.TLS, err = kafkaTLS(&cfg.Log.TLS)
+		return o, func() error { return nil }, err
+	}
+	private, readOnly := embeddedAccess(cfg.Hub)
+	server, err := embedded.Start(ctx, embedded.Options{
+		Dir: env.Data.join("log"), Listen: env.Listeners.LogListen, SyncWrites: true,
+		Private: private, ReadOnly: readOnly, PrivatePrefix: cfg.Hub + ".",
+		Retention: time.Duration(cfg.Log.Retention), RetentionBytes: int64(cfg.Log.RetentionBytes),
+		Logger: env.Logger,
+	})
+	if err != nil {
+		return o, nil, usagef("%v", err)
+	}
+	o.Seeds = []string{server.Addr()}
+	c := server.Credentials()
+	o.SASL = eventlog.SASL{Mechanism: c.Mechanism, User: c.User, Password: c.Password}
+	return o, server.Close, nil
+}
+
+// embeddedAccess lists the hub's topics by who may use them on loopback without
+// credentials (design 6).
+func embeddedAccess(hub string) (private, readOnly []string) {
+	for _, t := range []string{eventlog.TopicDeviceLog, eventlog.TopicCheckpoints, eventlog.TopicJournal, eventlog.TopicState, eventlog.TopicSettings} {
+		private = append(private, eventlog.HubTopic(hub, t))
+	}
+	for _, t := range []string{eventlog.TopicEvents, eventlog.TopicLate, eventlog.TopicDeadLetter, eventlog.TopicTwins} {
+		readOnly = append(readOnly, eventlog.HubTopic(hub, t))
+	}
+	return private, readOnly
+}
+
+func kafkaTLS(c *KafkaTLS) (*tls.Config, error) {
+	if !c.Enabled {
+		return nil, nil
+	}
+	t := &tls.Config{MinVersion: tls.VersionTLS12}
+	if c.CA != "" {
+		pem, err := os.ReadFile(c.CA)
+		if err != nil {
+			return nil, usagef("log.tls.ca: %v", err)
+		}
+		t.RootCAs = x509.NewCertPool()
+		if !t.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, usagef("log.tls.ca: %s holds no PEM certificate", c.CA)
+		}
+	}
+	if c.Cert != "" {
+		pair, err := tls.LoadX509KeyPair(c.Cert, c.Key)
+		if err != nil {
+			return nil, usagef("log.tls.cert: %v", err)
+		}
+		t.Certificates = []tls.Certificate{pair}
+	}
+	return t, nil
+}
+
+// nodeServers are the listeners of a running node.
+type nodeServers struct {
+	cfg      *Config
+	env      *nodeEnv
+	node     *actors.Node
+	log      *eventlog.Log
+	registry *prometheus.Registry
+	sealer   *credential.Sealer
+	policies *policies
+	started  time.Time
+}
+
+// serve answers on all listeners until ctx ends or one of them fails.
+func (n *nodeServers) serve(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	gateway := newGateway(n.node, n.cfg.Hostnames, n.policies, n.sealer, n.env.Logger)
+	broker := mqtt.New(mqtt.Options{Hub: gateway, Logger: n.env.Logger, Registerer: n.registry,
+		Limits: mqtt.Limits{Handshakes: n.cfg.Limits.Handshakes}})
+	hub := hubAdapter{n.node}
+	service, err := api.NewService(api.ServiceOptions{
+		Hub: hub, Policies: n.policies, Sealer: n.sealer, Hostnames: n.cfg.Hostnames, Skew: clockSkew,
+		Logger: n.env.Logger, Registerer: n.registry,
+	})
+	if err != nil {
+		return err
+	}
+	admin, err := api.NewAdmin(api.AdminOptions{
+		Token: n.env.AdminToken, Hosts: adminHosts(n.cfg), Hostnames: n.cfg.Hostnames,
+		Hub: hub, Policies: n.policies, Sealer: n.sealer,
+		Pipelines: pipelinesAdapter{n.node}, Topics: topicsAdapter{n.log, n.cfg.Hub},
+		Health: healthAdapter{n}, Status: statusAdapter{n},
+		Metrics: promhttp.HandlerFor(n.registry, promhttp.HandlerOpts{}),
+		Logger:  n.env.Logger, Registerer: n.registry,
+	})
+	if err != nil {
+		return err
+	}
+	var g group.Group
+	g.Add(func() error { <-ctx.Done(); return nil }, func(error) { cancel() })
+	g.Add(func() error { return n.node.Wait() }, func(error) {})
+	for _, name := range []string{"mqtts", "mqtt"} {
+		l := n.env.Listeners.named(name)
+		if l == nil {
+			continue
+		}
+		for _, socket := range l.Sockets {
+			g.Add(func() error {
+				if name == "mqtts" {
+					return quiet(broker.ServeTLS(socket, n.env.TLS.Clone()))
+				}
+				return quiet(broker.Serve(socket))
+			}, func(error) { stopBroker(broker) })
+		}
+	}
+	n.addHTTP(&g, "https", service, n.env.TLS)
+	adminTLS := n.env.TLS
+	if l := n.env.Listeners.named("admin"); l != nil && l.Loopback {
+		adminTLS = nil
+	}
+	n.addHTTP(&g, "admin", admin, adminTLS)
+	if err := n.env.Ready(); err != nil {
+		stopBroker(broker)
+		return err
+	}
+	return g.Run()
+}
+
+func stopBroker(b *mqtt.Server) {
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout/2)
+	defer cancel()
+	b.Shutdown(ctx)
+}
+
+// addHTTP serves a handler on all sockets of a listener.
+func (n *nodeServers) addHTTP(g *group.Group, name string, h http.Handler, t *tls.Config) {
+	l := n.env.Listeners.named(name)
+	if l == nil {
+		return
+	}
+	for _, socket := range l.Sockets {
+		server := &http.Server{
+			Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 5 * time.Minute, MaxHeaderBytes: 64 << 10,
+			ErrorLog: discardLog,
+		}
+		if t != nil {
+			server.TLSConfig = t.Clone()
+			server.TLSConfig.NextProtos = []string{"http/1.1"}
+		}
+		g.Add(func() error {
+			if t != nil {
+				return quiet(server.ServeTLS(socket, "", ""))
+			}
+			return quiet(server.Serve(socket))
+		}, func(error) {
+			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+			defer cancel()
+			if server.Shutdown(ctx) != nil {
+				server.Close()
+			}
+		})
+	}
+}
+
+// quiet drops the errors that a listener ends with when it is closed on
+// purpose.
+func quiet(err error) error {
+	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("serve: %w", err)
+	}
+	return nil
 }

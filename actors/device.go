@@ -1,0 +1,165 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/gemello/gemello/actors/partition"
+	"github.com/gemello/gemello/device"
+)
+
+// Reasons that a device actor closes a session for.
+const (
+	ClosedTakenOver = "taken_over" // a newer connection of the same device
+	ClosedDisabled  = "disabled"   // the credential is no longer good
+)
+
+// Session is the live connection of a device as its actor sees it. The methods
+// never block and are called from the actor's goroutine.
+type Session interface {
+	Close(reason string)
+	DesiredChanged(version int64, patch []byte)
+}
+
+// Attachment asks to make a connection the device's session.
+type Attachment struct {
+	ID      string // of the session, unique over all nodes and restarts
+	Session Session
+	// Check verifies the connection's credential against the identity, whose
+	// keys are sealed. It runs again whenever the identity changes.
+	Check func(*device.Identity) error
+}
+
+// mailboxItems bounds what waits for one device actor.
+const mailboxItems = 256
+
+type attach struct {
+	Attachment
+	ctx context.Context
+}
+
+type detach struct{ id string }
+
+// deviceActor is the virtual actor of one device: it lives on the node that
+// owns the device's partition, is made by the first message and goes when idle.
+// It holds the live session; all else can be read again from the partition.
+type deviceActor struct {
+	node    *Node
+	id      string
+	current *Attachment
+}
+
+func (n *Node) deviceProps(id string) *actor.Props {
+	return actor.PropsFromProducer(func() actor.Actor { return &deviceActor{node: n, id: id} },
+		actor.WithMailbox(BoundedMailbox(MailboxOptions{Items: mailboxItems})))
+}
+
+// Idle says that the actor may be passivated.
+func (d *deviceActor) Idle() bool { return d.current == nil }
+
+// Receive handles one message; protoactor calls it from one goroutine at a time.
+func (d *deviceActor) Receive(ctx actor.Context) {
+	switch m := ctx.Message().(type) {
+	case *attach:
+		ctx.Respond(d.attach(m))
+	case *detach:
+		if d.current != nil && d.current.ID == m.id {
+			d.current = nil
+		}
+	case partition.Notice:
+		d.notice(m)
+	case *actor.Stopping:
+		if d.current != nil {
+			d.current.Session.Close(ClosedTakenOver)
+		}
+	}
+}
+
+// attached answers an attach.
+type attached struct{ err error }
+
+// attach verifies the credential and makes the connection the session; the one
+// before it is closed (azure-iot-wire 2.1).
+func (d *deviceActor) attach(m *attach) *attached {
+	id, err := d.node.identity(m.ctx, d.id)
+	if err != nil {
+		return &attached{err}
+	}
+	if err := m.Check(id); err != nil {
+		return &attached{err}
+	}
+	if d.current != nil {
+		d.current.Session.Close(ClosedTakenOver)
+	}
+	d.current = &m.Attachment
+	return &attached{}
+}
+
+func (d *deviceActor) notice(m partition.Notice) {
+	if d.current == nil {
+		return
+	}
+	switch m.Kind {
+	case partition.NoticeDesired:
+		d.current.Session.DesiredChanged(m.Version, m.Patch)
+	case partition.NoticeIdentity:
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		id, err := d.node.identity(ctx, d.id)
+		if err == nil {
+			err = d.current.Check(id)
+		} else if !errors.Is(err, device.ErrNotFound) {
+			return // the partition moves; the session checks again when it reconnects
+		}
+		if err != nil {
+			d.current.Session.Close(ClosedDisabled)
+			d.current = nil
+		}
+	}
+}
+
+// identity reads a device's identity, or ErrNotFound.
+func (n *Node) identity(ctx context.Context, id string) (*device.Identity, error) {
+	var found *device.Identity
+	var err error
+	if e := n.devicesDo(ctx, id, func(d *partition.Devices) {
+		var kept *partition.Device
+		if kept, err = d.Get(id); kept != nil {
+			copied := kept.Identity
+			found = &copied
+		}
+	}); e != nil {
+		return nil, e
+	}
+	if err == nil && found == nil {
+		err = notFound(id)
+	}
+	return found, err
+}
+
+func notFound(id string) error { return fmt.Errorf("%w: %s", device.ErrNotFound, id) }
+
+// Attach makes a connection the session of a device after its credential has
+// been verified against the identity; the errors are Check's, ErrNotFound,
+// ErrUnavailable or ErrBusy.
+func (n *Node) Attach(ctx context.Context, deviceID string, a Attachment) error {
+	answer, err := n.cluster.Request(ctx, deviceID, &attach{Attachment: a, ctx: ctx})
+	if err != nil {
+		return fmt.Errorf("attach device %s: %w", deviceID, err)
+	}
+	if r, ok := answer.(*attached); ok {
+		return r.err
+	}
+	return fmt.Errorf("attach device %s: %w", deviceID, ErrUnavailable)
+}
+
+// Detach ends a session; it does nothing when a newer one has taken its place.
+func (n *Node) Detach(deviceID, session string) {
+	if err := n.cluster.Send(deviceID, &detach{session}); err != nil {
+		n.metrics.busy.Inc()
+	}
+}

@@ -1,0 +1,154 @@
+package actors
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/gemello/gemello/actors/partition"
+	"github.com/gemello/gemello/device"
+	"github.com/gemello/gemello/persistence/eventlog"
+)
+
+// Telemetry is a message of a device on its way to the log.
+type Telemetry struct {
+	DeviceID, ModuleID string
+	Bag                string // canonical property bag
+	Auth               string // scope and type of the credential
+	GenerationID       string
+	ModelID            string
+	Body               []byte
+}
+
+// Publish appends telemetry to the device log; done runs after the log has
+// acknowledged it. Publish blocks while the appender is full.
+func (n *Node) Publish(ctx context.Context, m Telemetry, done func(error)) {
+	h := make([]eventlog.Header, 1, 6)
+	h[0] = eventlog.Header{Key: device.HeaderKind, Value: kindTelemetry}
+	for _, f := range [...]struct{ key, value string }{
+		{device.HeaderModule, m.ModuleID}, {device.HeaderBag, m.Bag}, {device.HeaderAuth, m.Auth},
+		{device.HeaderGeneration, m.GenerationID}, {device.HeaderModel, m.ModelID},
+	} {
+		if f.value != "" {
+			h = append(h, eventlog.Header{Key: f.key, Value: []byte(f.value)})
+		}
+	}
+	n.append(ctx, &eventlog.Record{Topic: n.topics.deviceLog, Key: []byte(m.DeviceID), Value: m.Body, Headers: h}, done)
+}
+
+var kindTelemetry = []byte(device.KindTelemetry)
+
+// Presence appends a connect or disconnect of a session; nobody waits for it.
+func (n *Node) Presence(ctx context.Context, deviceID, session string, connected bool, a device.Audit) {
+	kind := device.KindDisconnected
+	if connected {
+		kind = device.KindConnected
+	}
+	h := append(auditHeaders(a),
+		eventlog.Header{Key: device.HeaderKind, Value: []byte(kind)},
+		eventlog.Header{Key: device.HeaderSession, Value: []byte(session)})
+	n.append(ctx, &eventlog.Record{Topic: n.topics.deviceLog, Key: []byte(deviceID), Headers: h}, func(err error) {
+		if err != nil {
+			n.logger.Warn("append presence", "kind", kind, "err", err)
+		}
+	})
+}
+
+// PatchReported merges a patch into a device's reported properties; done runs
+// once, when the patch has been applied, with the new version.
+func (n *Node) PatchReported(ctx context.Context, deviceID string, patch []byte, a device.Audit, done func(int64, error)) (cancel func()) {
+	return n.submit(ctx, device.KindReported, deviceID, patch, auditHeaders(a), func(r partition.Reply) { done(r.Version, r.Err) })
+}
+
+// Identity returns one device, or device.ErrNotFound.
+func (n *Node) Identity(ctx context.Context, id string) (device.Entry, error) {
+	doc, err := n.Twin(ctx, id)
+	return doc.Entry, err
+}
+
+// Twin returns a device with its twin, or device.ErrNotFound.
+func (n *Node) Twin(ctx context.Context, id string) (device.Document, error) {
+	var doc *partition.Device
+	var err error
+	if e := n.devicesDo(ctx, id, func(d *partition.Devices) { doc, err = d.Get(id) }); e != nil {
+		return device.Document{}, e
+	}
+	if err != nil {
+		return device.Document{}, err
+	}
+	if doc == nil {
+		return device.Document{}, notFound(id)
+	}
+	return doc.Document, nil
+}
+
+// Identities returns up to limit devices with ids above after, in order of id:
+// the smallest of all partitions.
+func (n *Node) Identities(ctx context.Context, after string, limit int) ([]device.Entry, error) {
+	var all []device.Entry
+	for _, h := range n.devices {
+		var part []partition.Device
+		var err error
+		if e := h.do(ctx, func(c core) { part, err = c.(*devicesCore).List(after, limit) }); e != nil {
+			return nil, e
+		}
+		if err != nil {
+			return nil, err
+		}
+		for i := range part {
+			all = append(all, part[i].Entry)
+		}
+	}
+	slices.SortFunc(all, func(a, b device.Entry) int { return cmp.Compare(a.Identity.DeviceID, b.Identity.DeviceID) })
+	return all[:min(len(all), limit)], nil
+}
+
+// PutIdentity creates or updates a device by the rules of device.Change.
+func (n *Node) PutIdentity(ctx context.Context, c device.Change) (device.Entry, error) {
+	body, err := c.AppendBinary(nil)
+	if err != nil {
+		return device.Entry{}, err
+	}
+	r, err := n.call(ctx, device.KindIdentity, c.Wanted.DeviceID, body, auditHeaders(c.Audit))
+	return r.Document.Entry, err
+}
+
+// DeleteIdentity deletes a device and its twin; ifMatch is "", "*" or an etag.
+func (n *Node) DeleteIdentity(ctx context.Context, id, ifMatch string, a device.Audit) error {
+	_, err := n.call(ctx, device.KindDelete, id, nil, withIfMatch(auditHeaders(a), ifMatch))
+	return err
+}
+
+// PatchTwin changes tags and desired properties.
+func (n *Node) PatchTwin(ctx context.Context, c device.TwinChange) (device.Document, error) {
+	h := withIfMatch(auditHeaders(c.Audit), c.IfMatch)
+	if c.Replace {
+		h = append(h, eventlog.Header{Key: device.HeaderReplace, Value: []byte("true")})
+	}
+	r, err := n.call(ctx, device.KindTwin, c.DeviceID, c.Body, h)
+	return r.Document, err
+}
+
+func withIfMatch(h []eventlog.Header, etag string) []eventlog.Header {
+	if etag == "" {
+		return h
+	}
+	return append(h, eventlog.Header{Key: device.HeaderIfMatch, Value: []byte(etag)})
+}
+
+// Statistics counts the devices of all partitions.
+func (n *Node) Statistics(ctx context.Context) (device.Statistics, error) {
+	var sum device.Statistics
+	var errs []error
+	for _, h := range n.devices {
+		errs = append(errs, h.do(ctx, func(c core) {
+			s := c.(*devicesCore).Statistics()
+			sum.Total += s.Total
+			sum.Enabled += s.Enabled
+			sum.Disabled += s.Disabled
+			sum.Connected += s.Connected
+		}))
+	}
+	return sum, errors.Join(errs...)
+}

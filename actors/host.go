@@ -1,0 +1,229 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"github.com/gemello/gemello/actors/partition"
+	"github.com/gemello/gemello/persistence/eventlog"
+	"github.com/gemello/gemello/persistence/store"
+	"github.com/gemello/gemello/windows"
+)
+
+// core is what a host runs: one of partition's two cores behind the little that
+// differs between them.
+type core interface {
+	// Apply handles the record at the core's position and moves past it. An
+	// error means that state could not be read or spilled: the term ends.
+	Apply(*partition.Record) error
+	// Skip moves the position over offsets that hold no data records.
+	Skip(next int64)
+	Position() int64
+	// Tick advances the arrival clock of an idle, caught-up partition.
+	Tick(windows.Tick) error
+	// Replay applies one journal entry.
+	Replay(partition.Entry) error
+	// Suppress turns outputs and replies off while committed input is replayed.
+	Suppress(bool)
+	// Effects are those since the last Take; Take swaps in the given empty ones.
+	Effects() *partition.Effects
+	Take(*partition.Effects) *partition.Effects
+	// Checkpoint fills in what the core knows: clocks, rewind point, plans.
+	Checkpoint(*eventlog.Checkpoint)
+	// Check compares the recovered state with the checkpoint's figures.
+	Check(*eventlog.Checkpoint) error
+	// Save writes all changes since the last Save or Load.
+	Save(windows.Batch) error
+	// Unsaved counts the records that a restart would have to replay.
+	Unsaved() int64
+	// Report fills in figures; Close gives back what the core shares with others.
+	Report(*partition.Figures)
+	Close()
+}
+
+// hostOptions are what differs between the hosts of a node.
+type hostOptions struct {
+	node      *Node
+	name      string // the transactional id, which also names the core on shared topics
+	kind      string // "devices" or "pipelines": metrics label and folder
+	source    string // input topic
+	partition int32
+	feed      *feed
+
+	// changed, when not nil, is called with the running core after the host was
+	// told to look for changes: it reports whether it changed the core, which
+	// makes a barrier.
+	changed func(core) (bool, error)
+	// restore builds the core for a term: from the store when its applied point
+	// is usable, else from the log. It returns the offset to replay from.
+	restore func(context.Context, restoring) (core, int64, error)
+	// applied is called on the host's goroutine when records have been applied.
+	applied func(*partition.Effects)
+	// committed is called after a commit with the checkpoint that it wrote.
+	committed func(*eventlog.Checkpoint)
+}
+
+// restoring is what a term knows before its core exists.
+type restoring struct {
+	checkpoint *eventlog.Checkpoint // nil: nothing was ever committed
+	store      *store.Store
+	applied    store.Applied
+	usable     bool // the store holds a state at or below the checkpoint
+}
+
+// host owns one core on one goroutine: it recovers the core, feeds it, commits
+// its effects and flushes its state, one term after the other (design 3.4).
+type host struct {
+	hostOptions
+	logger   *slog.Logger
+	requests chan request
+	wake     chan struct{} // holds one token after tell
+	cancel   context.CancelFunc
+	status   atomic.Pointer[HostStatus]
+	stopped  chan struct{}
+}
+
+// request is a function to run on the host's goroutine; done is closed after.
+type request struct {
+	run  func(core)
+	done chan struct{}
+}
+
+// HostStatus says what a core's host is doing, for health and explain.
+type HostStatus struct {
+	Core      string
+	Kind      string
+	Source    string
+	Partition int32
+	State     string // "starting", "recovering", "running", "waiting", "fenced", "stopped"
+	Cause     string // why it is not running, with the remedy
+	Position  int64
+	Committed int64
+	Lag       int64
+	Since     time.Time
+}
+
+// requestQueue bounds the requests that wait for one core; a full queue answers
+// ErrBusy.
+const requestQueue = 1024
+
+func newHost(o hostOptions) *host {
+	h := &host{
+		hostOptions: o,
+		logger:      o.node.logger.With("core", o.name),
+		requests:    make(chan request, requestQueue),
+		wake:        make(chan struct{}, 1),
+		stopped:     make(chan struct{}),
+	}
+	h.setStatus("starting", "")
+	return h
+}
+
+func (h *host) setStatus(state, cause string) {
+	s := HostStatus{Core: h.name, Kind: h.kind, Source: h.source, Partition: h.partition, State: state, Cause: cause, Since: h.node.now()}
+	if old := h.status.Load(); old != nil {
+		s.Position, s.Committed, s.Lag = old.Position, old.Committed, old.Lag
+	}
+	h.status.Store(&s)
+}
+
+// tell makes the host look for changes of plans at its next step.
+func (h *host) tell() {
+	select {
+	case h.wake <- struct{}{}:
+	default:
+	}
+}
+
+// do runs fn on the core's goroutine and waits for it. While the core recovers
+// it answers ErrUnavailable at once, and ErrBusy when too many requests wait.
+func (h *host) do(ctx context.Context, fn func(core)) error {
+	if h.status.Load().State != "running" {
+		return fmt.Errorf("%s is %s: %w", h.name, h.status.Load().State, ErrUnavailable)
+	}
+	r := request{run: fn, done: make(chan struct{})}
+	select {
+	case h.requests <- r:
+	default:
+		return fmt.Errorf("%s: %d requests wait: %w", h.name, requestQueue, ErrBusy)
+	}
+	select {
+	case <-r.done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-h.stopped:
+		return ErrUnavailable
+	}
+}
+
+// run lives terms until ctx ends. What a failed term did not commit is simply
+// done again by the next.
+func (h *host) run(ctx context.Context) {
+	defer close(h.stopped)
+	wait := 50 * time.Millisecond
+	for {
+		started := h.node.now()
+		err := h.term(ctx)
+		if ctx.Err() != nil {
+			h.setStatus("stopped", "")
+			return
+		}
+		class := eventlog.Classify(err)
+		if h.node.now().Sub(started) > 10*time.Second {
+			wait = 50 * time.Millisecond
+		}
+		switch class {
+		case eventlog.Fenced:
+			h.node.metrics.fences.WithLabelValues(h.kind).Inc()
+			h.setStatus("fenced", "another process owns this partition; stop one of the two nodes")
+			h.logger.Warn("fenced by another owner", "err", err)
+			if !h.awaitStandstill(ctx) {
+				h.setStatus("stopped", "")
+				return
+			}
+		default:
+			var sink *eventlog.SinkError
+			if errors.As(err, &sink) && h.node.sinkFailed(h, sink) {
+				h.logger.Error("result topic refused rows; its pipelines are suspended", "topic", sink.Topic, "err", err)
+			} else {
+				h.logger.Warn("term ended", "err", err, "again_in", wait)
+			}
+			h.setStatus("waiting", err.Error())
+			if !pause(ctx, wait/2+rand.N(wait)) {
+				h.setStatus("stopped", "")
+				return
+			}
+			wait = min(2*wait, 5*time.Second)
+		}
+	}
+}
+
+// awaitStandstill waits until the newest checkpoint has not changed for a few
+// heartbeats: a fenced host must not fight a live owner (design 4).
+func (h *host) awaitStandstill(ctx context.Context) bool {
+	const still = 5 * time.Second
+	var last int64 = -2
+	for {
+		if !pause(ctx, still+rand.N(still)) {
+			return false
+		}
+		rec, found, err := h.node.log.LastByKey(ctx, h.node.topics.checkpoints, h.partition, []byte(h.name))
+		if err != nil {
+			continue
+		}
+		now := int64(-1)
+		if found {
+			now = rec.Offset
+		}
+		if now == last {
+			return true
+		}
+		last = now
+	}
+}

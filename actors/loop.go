@@ -1,0 +1,368 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/gemello/gemello/actors/partition"
+	"github.com/gemello/gemello/persistence/eventlog"
+	"github.com/gemello/gemello/persistence/store"
+)
+
+// flushEvery bounds the age of saved state on a quiet partition, so that the
+// input that it depends on can expire.
+const flushEvery = 10 * time.Minute
+
+// loop feeds the core until an error or the end of ctx.
+func (t *term) loop(ctx context.Context) error {
+	o := t.node.options
+	commit := time.NewTicker(o.CommitEvery)
+	defer commit.Stop()
+	idle := time.NewTicker(o.IdleTick)
+	defer idle.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-t.queue.ready:
+			if err := t.drain(ctx); err != nil {
+				return err
+			}
+		case <-t.wake:
+			if err := t.change(ctx); err != nil {
+				return err
+			}
+		case r := <-t.requests:
+			r.run(t.core)
+			close(r.done)
+		case c := <-t.committed:
+			if err := t.finish(c); err != nil {
+				return err
+			}
+		case <-idle.C:
+			if err := t.tick(ctx); err != nil {
+				return err
+			}
+		case <-commit.C:
+			if err := t.maybeCommit(ctx); err != nil {
+				return err
+			}
+			t.report()
+		}
+	}
+}
+
+// drain applies one batch. A batch is applied in pieces, so that requests and
+// commits are not kept waiting behind a large fetch.
+func (t *term) drain(ctx context.Context) error {
+	b, ok, resume := t.queue.pop()
+	if resume {
+		t.feed.resume(t.source, t.partition, t.queue)
+	}
+	if !ok {
+		return nil
+	}
+	if b.Err != nil {
+		if errors.Is(b.Err, eventlog.ErrOffsetOutOfRange) {
+			return fmt.Errorf("%s/%d at offset %d: the log no longer holds it: %w", t.source, t.partition, t.core.Position(), b.Err)
+		}
+		return b.Err
+	}
+	if b.First != t.core.Position() {
+		return nil // fetched for an earlier assignment
+	}
+	recs := b.Records
+	for len(recs) > 0 {
+		piece := recs[:min(len(recs), 1024)]
+		recs = recs[len(piece):]
+		bytes := 0
+		for _, rec := range piece {
+			if err := t.apply(rec); err != nil {
+				return err
+			}
+			bytes += len(rec.Key) + len(rec.Value)
+		}
+		last := piece[len(piece)-1]
+		t.arrival.observe(tickOf(last), t.node.now())
+		t.node.metrics.recordsIn.WithLabelValues(t.kind).Add(float64(len(piece)))
+		t.node.metrics.bytesIn.WithLabelValues(t.kind).Add(float64(bytes))
+		t.dirty = true
+		if err := t.afterApply(ctx); err != nil {
+			return err
+		}
+	}
+	if b.Next > t.core.Position() {
+		t.core.Skip(b.Next)
+	}
+	return nil
+}
+
+// afterApply sends what may leave at once and commits when the effects are
+// large or due; it waits for the commit before last when both buffers are full.
+func (t *term) afterApply(ctx context.Context) error {
+	e := t.core.Effects()
+	if t.applied != nil {
+		t.applied(e)
+	}
+	full := e.Bytes() >= t.node.options.CommitBytes
+	if !full && t.node.now().Sub(t.lastCommit) < t.node.options.CommitEvery {
+		return nil
+	}
+	if t.inflight != nil {
+		if !full {
+			return nil
+		}
+		if err := t.wait(ctx); err != nil {
+			return err
+		}
+	}
+	return t.maybeCommit(ctx)
+}
+
+// tick advances an idle partition's clock; a partition that has not caught up
+// never consults the wall clock.
+func (t *term) tick(ctx context.Context) error {
+	if !t.queue.caughtUp(t.core.Position()) {
+		return nil
+	}
+	if err := t.core.Tick(t.arrival.estimate(t.node.now())); err != nil {
+		return err
+	}
+	if e := t.core.Effects(); !e.Empty() {
+		t.dirty = true
+		if t.applied != nil {
+			t.applied(e)
+		}
+	}
+	return t.maybeFlush(ctx)
+}
+
+// maybeCommit begins a commit when there is something to commit and none is
+// under way; a heartbeat commits an unchanged checkpoint so that others see a
+// live owner.
+func (t *term) maybeCommit(ctx context.Context) error {
+	beat := t.node.options.Heartbeat
+	due := t.dirty || !t.core.Effects().Empty() || beat > 0 && t.node.now().Sub(t.lastCommit) >= beat
+	if t.inflight != nil || !due {
+		return nil
+	}
+	t.begin(ctx, false)
+	return t.maybeFlush(ctx)
+}
+
+// begin hands the effects so far to a committing goroutine; the core applies on
+// meanwhile (design 3.5).
+func (t *term) begin(ctx context.Context, released bool) {
+	c := &commit{effects: t.core.Take(t.spare), started: t.node.now()}
+	t.spare = nil
+	t.checkpoint(c, released)
+	t.inflight, t.dirty, t.lastCommit = c, false, c.started
+	// A stop does not cut a commit short: it would leave its outcome unknown.
+	ctx = context.WithoutCancel(ctx)
+	go func() {
+		c.err = t.produce(ctx, c)
+		t.committed <- *c
+	}()
+}
+
+// checkpoint fills in the commit's checkpoint as of now.
+func (t *term) checkpoint(c *commit, released bool) {
+	cp := &c.checkpoint
+	cp.Core = t.name
+	cp.Offset = t.core.Position()
+	cp.JournalSeq = t.journalSeq + uint64(len(c.effects.Journal))
+	cp.WrittenAt = c.started.UnixMilli()
+	cp.Node = t.node.options.Node
+	cp.Released = released
+	t.core.Checkpoint(cp)
+	cp.JournalOffset = t.journalFor(cp.RewindOffset)
+}
+
+// journalFor returns where a replay from the given input position must begin
+// to read the journal, and forgets what no replay needs any more.
+func (t *term) journalFor(position int64) int64 {
+	keep := 0
+	for i, m := range t.marks {
+		if m.position <= position {
+			keep = i
+		}
+	}
+	t.marks = append(t.marks[:0], t.marks[keep:]...)
+	return t.marks[0].journal
+}
+
+// mark notes where the journal stood at a commit. Old marks are thinned out: an
+// earlier one is always a safe place to read from.
+func (t *term) mark(m journalMark) {
+	const limit = 4096
+	if len(t.marks) >= limit {
+		kept := t.marks[:1]
+		for i := 2; i < len(t.marks); i += 2 {
+			kept = append(kept, t.marks[i])
+		}
+		t.marks = kept
+	}
+	t.marks = append(t.marks, m)
+}
+
+// produce runs on the committing goroutine: outputs, journal and checkpoint in
+// one transaction.
+func (t *term) produce(ctx context.Context, c *commit) error {
+	e := c.effects
+	n := e.Len() + 2
+	if cap(t.slab) < n {
+		t.slab = make([]eventlog.Record, n+n/4)
+	}
+	slab := t.slab[:0]
+	for i := range e.Len() {
+		o := e.Output(i)
+		r := eventlog.Record{Topic: o.Topic, Partition: -1, Key: o.Key, Value: o.Value}
+		for _, h := range o.Headers {
+			r.Headers = append(r.Headers, eventlog.Header{Key: h.Key, Value: h.Value})
+		}
+		slab = append(slab, r)
+	}
+	journal := -1
+	if len(e.Journal) > 0 {
+		entries := make([]eventlog.JournalEntry, len(e.Journal))
+		seq := c.checkpoint.JournalSeq - uint64(len(entries))
+		for i, j := range e.Journal {
+			seq++
+			entries[i] = eventlog.JournalEntry{Seq: seq, Position: j.Position, Kind: eventlog.JournalKind(j.Kind), Time: int64(j.Time), Payload: j.Payload}
+		}
+		journal = len(slab)
+		slab = append(slab, eventlog.Record{Topic: t.node.topics.journal, Partition: t.partition, Key: []byte(t.name), Value: eventlog.AppendJournal(nil, entries)})
+	}
+	slab = append(slab, eventlog.Record{Topic: t.node.topics.checkpoints, Partition: t.partition, Key: []byte(t.name), Value: eventlog.AppendCheckpoint(nil, &c.checkpoint)})
+	if err := t.producer.Commit(ctx, slab); err != nil {
+		return err
+	}
+	if journal >= 0 {
+		c.journaled, c.journalAt = true, slab[journal].Offset+1
+	}
+	clear(slab)
+	return nil
+}
+
+// wait blocks for the commit under way.
+func (t *term) wait(ctx context.Context) error {
+	if t.inflight == nil {
+		return nil
+	}
+	return t.finish(<-t.committed)
+}
+
+// finish takes a commit's outcome; any error ends the term (design 3.4).
+func (t *term) finish(c commit) error {
+	t.inflight = nil
+	if c.err != nil {
+		return c.err
+	}
+	t.journalSeq = c.checkpoint.JournalSeq
+	if c.journaled {
+		t.journalNext = c.journalAt
+		t.mark(journalMark{c.checkpoint.Offset, c.journalAt})
+	}
+	t.node.metrics.commitSeconds.WithLabelValues(t.kind).Observe(t.node.now().Sub(c.started).Seconds())
+	t.node.metrics.rowsOut.WithLabelValues(t.kind).Add(float64(c.effects.Len()))
+	c.effects.Reset()
+	t.spare = c.effects
+	if t.host.committed != nil {
+		t.host.committed(&c.checkpoint)
+	}
+	st := *t.status.Load()
+	st.Committed, st.Position, st.Lag = c.checkpoint.Offset, t.core.Position(), t.queue.lag(t.core.Position())
+	t.status.Store(&st)
+	return nil
+}
+
+// change lets the host's owner change the core. It is a barrier: commit, flush,
+// journal, switch; then the switch is committed, too, before anything is
+// applied under the new plans (design 3.2).
+func (t *term) change(ctx context.Context) error {
+	if t.changed == nil {
+		return nil
+	}
+	if err := t.flush(ctx, false); err != nil {
+		return err
+	}
+	switched, err := t.changed(t.core)
+	if err != nil || !switched {
+		return err
+	}
+	t.begin(ctx, false)
+	return t.wait(ctx)
+}
+
+// maybeFlush flushes when a restart would have to replay too much.
+func (t *term) maybeFlush(ctx context.Context) error {
+	unsaved := t.core.Unsaved()
+	if unsaved == 0 || unsaved < t.node.options.FlushRecords && t.node.now().Sub(t.lastFlush) < flushEvery {
+		return nil
+	}
+	return t.flush(ctx, false)
+}
+
+// flush is a barrier: commit, then save with nothing applied beyond the
+// committed point, in one atomic step with the applied offset (design 3.3). A
+// store that can't be written lags on; replay covers it.
+func (t *term) flush(ctx context.Context, release bool) error {
+	if err := t.wait(ctx); err != nil {
+		return err
+	}
+	t.begin(ctx, release)
+	checkpoint := t.inflight.checkpoint
+	if err := t.wait(ctx); err != nil {
+		return err
+	}
+	t.lastFlush = t.node.now()
+	b := t.store.NewBatch()
+	if err := t.core.Save(b); err != nil {
+		return fmt.Errorf("save %s at %d: %w", t.name, checkpoint.Offset, err)
+	}
+	applied := store.Applied{
+		Offset:          checkpoint.Offset,
+		JournalSeq:      checkpoint.JournalSeq,
+		JournalOffset:   t.journalNext,
+		SettingsVersion: checkpoint.SettingsVersion,
+		Extra:           eventlog.AppendCheckpoint(nil, &checkpoint),
+	}
+	if err := t.store.Flush(b, applied); err != nil {
+		return fmt.Errorf("flush %s at %d: %w", t.name, checkpoint.Offset, err)
+	}
+	t.flushed = applied
+	t.node.metrics.stateBytes.WithLabelValues(t.kind, fmt.Sprint(t.partition)).Set(float64(t.store.Bytes()))
+	return nil
+}
+
+// settle ends a commit under way so that no goroutine outlives the term; its
+// outcome does not matter, the next term reads the checkpoint.
+func (t *term) settle() {
+	if t.inflight != nil {
+		t.producer.Close()
+		<-t.committed
+		t.inflight = nil
+	}
+}
+
+// release ends a term politely: commit, flush, mark the checkpoint released. A
+// log that does not answer in time is left alone; recovery covers it.
+func (t *term) release() error {
+	timer := time.AfterFunc(t.node.options.ReleaseTimeout, t.producer.Close)
+	defer timer.Stop()
+	err := t.flush(context.Background(), true)
+	t.settle()
+	return err
+}
+
+// report updates the figures that need the core.
+func (t *term) report() {
+	st := *t.status.Load()
+	st.Position, st.Lag = t.core.Position(), t.queue.lag(t.core.Position())
+	t.status.Store(&st)
+	var f partition.Figures
+	t.core.Report(&f)
+	t.node.metrics.observe(t.kind, t.partition, &f)
+}

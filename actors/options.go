@@ -1,0 +1,117 @@
+package actors
+
+import (
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/gemello/gemello/persistence/eventlog"
+	"github.com/gemello/gemello/persistence/store"
+	"github.com/gemello/gemello/windows"
+)
+
+// Errors of a node's client calls.
+var (
+	// ErrUnavailable: the partition has no running core right now; try again.
+	ErrUnavailable = errors.New("partition is not available")
+	// ErrBusy: a bounded queue is full; slow down and try again.
+	ErrBusy = errors.New("busy")
+)
+
+// Options configure a Node. Log, Hub and Data are required.
+type Options struct {
+	Log  *eventlog.Log
+	Hub  string // prefix of topics and transactional ids
+	Data string // directory of the stores
+	Node string // this node's name in checkpoints; empty: "node"
+
+	Partitions   int32         // of the device log; 0: 8
+	CommitEvery  time.Duration // 0: 500 ms
+	CommitBytes  int           // effects that force a commit; 0: 32 MiB
+	IdleTick     time.Duration // 0: 1 s
+	Heartbeat    time.Duration // an idle owner commits this often; 0: never, the log has no other owner
+	StateBudget  int64         // bytes of window state in memory on this node; 0: 256 MiB
+	CacheBytes   int64         // block cache that all stores share; 0: 32 MiB
+	FlushRecords int64         // input that a restart may have to replay; 0: 200,000 records a core
+	TrustLogTime bool          // the device log stamps records itself
+
+	Appender eventlog.AppenderOptions // bounds of what is on its way into the device log
+	Topics   eventlog.HubTopicOptions // retention of the hub's topics
+	Reader   eventlog.ReaderOptions   // bounds of what is fetched ahead
+
+	ReleaseTimeout time.Duration // for the last commit at a stop; 0: 10 s
+
+	Logger     *slog.Logger          // nil discards
+	Registerer prometheus.Registerer // nil: metrics are kept but not exposed
+	Now        func() time.Time      // nil: time.Now
+}
+
+// EnsureDefaults returns o with zero values replaced.
+func (o Options) EnsureDefaults() Options {
+	set(&o.Node, "node")
+	set(&o.Partitions, 8)
+	set(&o.CommitEvery, 500*time.Millisecond)
+	set(&o.CommitBytes, 32<<20)
+	set(&o.IdleTick, time.Second)
+	set(&o.StateBudget, 256<<20)
+	set(&o.CacheBytes, 32<<20)
+	set(&o.FlushRecords, 200_000)
+	set(&o.ReleaseTimeout, 10*time.Second)
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return o
+}
+
+func set[T comparable](v *T, to T) {
+	var zero T
+	if *v == zero {
+		*v = to
+	}
+}
+
+// topics are the names of the hub's own topics (design 5).
+type topics struct {
+	deviceLog, checkpoints, journal, state, twins, settings, events, deadLetter, late string
+}
+
+func topicsOf(hub string) topics {
+	return topics{
+		deviceLog: hub + ".device-log", checkpoints: hub + ".checkpoints", journal: hub + ".journal",
+		state: hub + ".state", twins: hub + ".twins", settings: hub + ".settings",
+		events: hub + ".events", deadLetter: hub + ".dead-letter", late: hub + ".late",
+	}
+}
+
+// storeOptions places the store of a core; the folder name is the core's name
+// with what a file system may refuse escaped.
+func (n *Node) storeOptions(h *host) store.Options {
+	return store.Options{
+		Dir:    filepath.Join(n.options.Data, "cores", fileName(h.name)),
+		Cache:  n.cache,
+		Logger: n.logger,
+	}
+}
+
+func fileName(core string) string {
+	var b strings.Builder
+	for _, c := range []byte(core) {
+		switch {
+		case c >= 'a' && c <= 'z', c >= '0' && c <= '9', c == '.', c == '-', c == '_':
+			b.WriteByte(c)
+		default:
+			const hex = "0123456789ABCDEF"
+			b.Write([]byte{'%', hex[c>>4], hex[c&15]})
+		}
+	}
+	return b.String()
+}
+
+func tickOf(r *eventlog.Record) windows.Tick { return windows.TickOf(r.Timestamp) }

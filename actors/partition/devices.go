@@ -1,0 +1,416 @@
+package partition
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/gemello/gemello/device"
+	"github.com/gemello/gemello/windows"
+)
+
+// DevicesOptions configure a Devices core.
+type DevicesOptions struct {
+	Partition  int32
+	State      windows.State // what the last Save left; read only
+	StateTopic string        // compacted changelog of all durable device state
+	TwinsTopic string        // compacted twins for analysts, without keys
+	DeadLetter string
+	Source     string // name of the input topic, for dead letters
+	CacheItems int    // clean devices kept decoded; 0: 4,096
+}
+
+// Devices keeps the identities and twins of one partition of the device log.
+type Devices struct {
+	o          DevicesOptions
+	position   int64
+	arrival    windows.Tick
+	counts     device.Statistics
+	cache      documents
+	touched    []string        // devices changed since the last Take, in order of change
+	isTouched  map[string]bool // the same as a set
+	effects    *Effects
+	suppressed bool
+	unsaved    int64
+	scratch    []byte
+}
+
+// NewDevices returns the core at the given position with the state that
+// o.State holds.
+func NewDevices(o DevicesOptions, position int64) (*Devices, error) {
+	if o.CacheItems == 0 {
+		o.CacheItems = 4096
+	}
+	d := &Devices{
+		o: o, position: position, arrival: windows.Unset,
+		cache: newDocuments(o.State, o.CacheItems), isTouched: map[string]bool{}, effects: &Effects{},
+	}
+	return d, d.loadCounts()
+}
+
+// Position returns the offset of the next record.
+func (d *Devices) Position() int64 { return d.position }
+
+// Skip moves past offsets that hold no data records.
+func (d *Devices) Skip(next int64) { d.position = max(d.position, next) }
+
+// Suppress turns outputs, replies and notices off while committed input is
+// replayed.
+func (d *Devices) Suppress(on bool) { d.suppressed = on }
+
+// Effects returns what was effected since the last Take.
+func (d *Devices) Effects() *Effects { return d.effects }
+
+// Arrival returns the arrival clock.
+func (d *Devices) Arrival() windows.Tick { return d.arrival }
+
+// Unsaved counts the records since the last Save.
+func (d *Devices) Unsaved() int64 { return d.unsaved }
+
+// Tick does nothing: no device state depends on idle time yet.
+func (d *Devices) Tick(windows.Tick) error { return nil }
+
+// Replay accepts no entries: this core journals none.
+func (d *Devices) Replay(e Entry) error {
+	return fmt.Errorf("journal entry of kind %d in a devices core", e.Kind)
+}
+
+// Apply handles the record at the core's position. The error is that of
+// reading state; a record that can't be applied is answered with its error or
+// goes to the dead-letter topic.
+func (d *Devices) Apply(r *Record) error {
+	d.position = r.Offset + 1
+	d.arrival = max(d.arrival, r.Arrival)
+	d.unsaved++
+	switch kind := r.Header(device.HeaderKind); string(kind) {
+	case device.KindTelemetry, "":
+		return nil
+	case device.KindIdentity:
+		return d.identity(r)
+	case device.KindDelete:
+		return d.delete(r)
+	case device.KindReported:
+		return d.reported(r)
+	case device.KindTwin:
+		return d.twin(r)
+	case device.KindConnected:
+		return d.presence(r, true)
+	case device.KindDisconnected:
+		return d.presence(r, false)
+	default:
+		d.refuse(r, fmt.Sprintf("unknown kind %q", clip(kind)))
+		return nil
+	}
+}
+
+func (d *Devices) identity(r *Record) error {
+	id := string(r.Key)
+	var c device.Change
+	err := c.UnmarshalBinary(r.Value)
+	if err == nil && c.Wanted.DeviceID != id {
+		err = fmt.Errorf("%w: the record's key %q is not the device id %q", device.ErrArgument, id, c.Wanted.DeviceID)
+	}
+	if err != nil {
+		d.refuse(r, err.Error())
+		d.reply(r, Reply{Err: err})
+		return nil
+	}
+	doc, err := d.cache.get(id)
+	if err != nil {
+		return err
+	}
+	var current *device.Identity
+	if doc != nil {
+		current = &doc.Identity
+	}
+	next, err := c.Apply(current, d.at(r))
+	if err != nil {
+		d.reply(r, Reply{Err: err})
+		return nil
+	}
+	n := Device{Document: device.Document{Twin: device.NewTwin()}}
+	if doc != nil {
+		n = *doc
+		d.count(&doc.Entry, -1)
+	}
+	n.Identity = next
+	d.count(&n.Entry, +1)
+	d.put(id, &n)
+	d.notify(Notice{DeviceID: id, Kind: NoticeIdentity})
+	d.reply(r, Reply{Document: n.Document})
+	return nil
+}
+
+func (d *Devices) delete(r *Record) error {
+	id := string(r.Key)
+	doc, err := d.cache.get(id)
+	if err != nil {
+		return err
+	}
+	if doc == nil {
+		d.reply(r, Reply{Err: fmt.Errorf("%w: %s", device.ErrNotFound, id)})
+		return nil
+	}
+	if err := doc.Identity.Match(string(r.Header(device.HeaderIfMatch))); err != nil {
+		d.reply(r, Reply{Err: err})
+		return nil
+	}
+	d.count(&doc.Entry, -1)
+	d.put(id, nil)
+	d.notify(Notice{DeviceID: id, Kind: NoticeIdentity})
+	d.reply(r, Reply{Document: doc.Document})
+	return nil
+}
+
+// change applies fn to a copy of the device's document and keeps it when fn
+// succeeds.
+func (d *Devices) change(r *Record, fn func(*Device) (Reply, error)) error {
+	id := string(r.Key)
+	doc, err := d.cache.get(id)
+	if err != nil {
+		return err
+	}
+	if doc == nil {
+		d.reply(r, Reply{Err: fmt.Errorf("%w: %s", device.ErrNotFound, id)})
+		return nil
+	}
+	n := *doc
+	reply, err := fn(&n)
+	if err != nil {
+		d.reply(r, Reply{Err: err})
+		return nil
+	}
+	d.put(id, &n)
+	reply.Document = n.Document
+	d.reply(r, reply)
+	return nil
+}
+
+func (d *Devices) reported(r *Record) error {
+	return d.change(r, func(n *Device) (Reply, error) {
+		version, err := n.Twin.ApplyReported(r.Value, r.Arrival.Time())
+		n.Presence.LastActivity = r.Arrival.Time()
+		return Reply{Version: version}, err
+	})
+}
+
+func (d *Devices) twin(r *Record) error {
+	c := device.TwinChange{
+		DeviceID: string(r.Key), Body: r.Value,
+		IfMatch: string(r.Header(device.HeaderIfMatch)), Replace: string(r.Header(device.HeaderReplace)) == "true",
+	}
+	return d.change(r, func(n *Device) (Reply, error) {
+		if err := n.Twin.Match(c.IfMatch); err != nil {
+			return Reply{}, err
+		}
+		change, err := n.Twin.Apply(&c, r.Arrival.Time())
+		if err != nil {
+			return Reply{}, err
+		}
+		if change.Patch != nil {
+			d.notify(Notice{DeviceID: n.Identity.DeviceID, Kind: NoticeDesired, Version: change.Version, Patch: change.Patch})
+		}
+		return Reply{Version: change.Version}, nil
+	})
+}
+
+// presence notes a connection. A disconnect of a session that is not the
+// current one is ignored.
+func (d *Devices) presence(r *Record, connected bool) error {
+	id := string(r.Key)
+	if len(r.Header(device.HeaderModule)) > 0 {
+		return nil // modules keep no presence yet
+	}
+	doc, err := d.cache.get(id)
+	if err != nil || doc == nil {
+		return err
+	}
+	session := string(r.Header(device.HeaderSession))
+	if !connected && doc.Session != session {
+		return nil
+	}
+	n := *doc
+	d.count(&doc.Entry, -1)
+	if n.Presence.Connected != connected {
+		n.Presence.Updated = r.Arrival.Time()
+	}
+	n.Presence.Connected = connected
+	n.Session = session
+	if !connected {
+		n.Session = ""
+	}
+	n.Presence.LastActivity = r.Arrival.Time()
+	d.count(&n.Entry, +1)
+	d.put(id, &n)
+	return nil
+}
+
+func (d *Devices) at(r *Record) device.Position {
+	return device.Position{Partition: d.o.Partition, Offset: r.Offset, Time: r.Arrival.Time()}
+}
+
+// put keeps the document, nil for deleted, and marks it for the changelog.
+func (d *Devices) put(id string, doc *Device) {
+	d.cache.put(id, doc)
+	if !d.isTouched[id] {
+		d.isTouched[id] = true
+		d.touched = append(d.touched, id)
+	}
+}
+
+func (d *Devices) reply(r *Record, reply Reply) {
+	if request := r.Header(device.HeaderRequest); len(request) > 0 && !d.suppressed {
+		reply.Request = string(request)
+		d.effects.Replies = append(d.effects.Replies, reply)
+	}
+}
+
+func (d *Devices) notify(n Notice) {
+	if !d.suppressed {
+		d.effects.Notices = append(d.effects.Notices, n)
+	}
+}
+
+func (d *Devices) refuse(r *Record, reason string) {
+	if d.suppressed {
+		return
+	}
+	deadLetter(d.effects, d.o.DeadLetter, refusal{
+		Reason: ReasonControl, Detail: reason, Source: d.o.Source, Partition: d.o.Partition, Offset: r.Offset,
+		Key: r.Key, Payload: r.Value, Arrival: r.Arrival,
+	})
+}
+
+// Take returns the effects with the changelog of all devices changed since the
+// last one, and goes on with next.
+func (d *Devices) Take(next *Effects) *Effects {
+	e := d.effects
+	d.effects = next
+	if d.suppressed {
+		clear(d.isTouched)
+		d.touched = d.touched[:0]
+		return e
+	}
+	state, twins := e.topic(d.o.StateTopic), e.topic(d.o.TwinsTopic)
+	for _, id := range d.touched {
+		doc := d.cache.peek(id)
+		d.scratch = d.scratch[:0]
+		if doc != nil {
+			var err error
+			if d.scratch, err = appendState(d.scratch, d.position, doc); err != nil {
+				panic(err) // the document was validated when it was applied
+			}
+		}
+		d.changelog(e, state, id, doc)
+		d.scratch = d.scratch[:0]
+		if doc != nil {
+			d.scratch = doc.AppendServiceView(d.scratch)
+		}
+		d.changelog(e, twins, id, doc)
+	}
+	clear(d.isTouched)
+	d.touched = d.touched[:0]
+	return e
+}
+
+// changelog emits d.scratch under the device's id, or a tombstone.
+func (d *Devices) changelog(e *Effects, topic uint32, id string, doc *Device) {
+	b := e.room()
+	from := len(b)
+	b = append(b, id...)
+	mid := len(b)
+	b = append(b, d.scratch...)
+	e.done(topic, b, from, mid)
+	if doc == nil {
+		e.tombstone()
+	}
+}
+
+// Get returns the device's document, or nil when there is none.
+func (d *Devices) Get(id string) (*Device, error) { return d.cache.get(id) }
+
+// Statistics counts this partition's devices.
+func (d *Devices) Statistics() device.Statistics { return d.counts }
+
+// List returns up to limit documents with ids above after, in order of id.
+func (d *Devices) List(after string, limit int) ([]Device, error) {
+	return d.cache.list(after, limit)
+}
+
+func (d *Devices) count(e *device.Entry, by int64) {
+	d.counts.Total += by
+	if e.Identity.Status == device.Enabled {
+		d.counts.Enabled += by
+	} else {
+		d.counts.Disabled += by
+	}
+	if e.Presence.Connected {
+		d.counts.Connected += by
+	}
+}
+
+// Close does nothing: the core holds no budget.
+func (d *Devices) Close() {}
+
+// Report fills in figures.
+func (d *Devices) Report(f *Figures) { f.Devices = d.counts.Total }
+
+// Save writes all changes since the last Save.
+func (d *Devices) Save(b windows.Batch) error {
+	ids := d.cache.dirty()
+	slices.Sort(ids)
+	for _, id := range ids {
+		doc := d.cache.peek(id)
+		if doc == nil {
+			b.DeleteRange(deviceKey(id), append(deviceKey(id), 0))
+			continue
+		}
+		v, err := appendDevice(nil, doc)
+		if err != nil {
+			return fmt.Errorf("encode device %q: %w", id, err)
+		}
+		b.Set(deviceKey(id), v)
+	}
+	d.cache.saved()
+	b.Set(countsKey, appendCounts(nil, &d.counts))
+	d.unsaved = 0
+	return nil
+}
+
+func (d *Devices) loadCounts() error {
+	v, err := d.o.State.Get(countsKey)
+	if err != nil || v == nil {
+		return err
+	}
+	d.counts, err = decodeCounts(v)
+	return err
+}
+
+// Restore takes one record of the state topic while a lost store is rebuilt: a
+// nil value is a tombstone. The newest record of a device wins.
+func (d *Devices) Restore(id string, value []byte) error {
+	old, err := d.cache.get(id)
+	if err != nil {
+		return err
+	}
+	if old != nil {
+		d.count(&old.Entry, -1)
+	}
+	if value == nil {
+		d.cache.put(id, nil)
+		return nil
+	}
+	doc, err := decodeState(value)
+	if err != nil {
+		return fmt.Errorf("state of device %q: %w", id, err)
+	}
+	d.count(&doc.Entry, +1)
+	d.cache.put(id, doc)
+	d.unsaved++
+	return nil
+}
+
+// errCorrupt marks saved bytes that this version can't read.
+var errCorrupt = errors.New("corrupt state")
+
+func clip(b []byte) []byte { return b[:min(len(b), 64)] }

@@ -1,0 +1,257 @@
+package partition
+
+import (
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/gemello/gemello/device"
+	"github.com/gemello/gemello/windows"
+)
+
+// Keys of a devices core's store (docs/format/store.md): stage 1 is the devices
+// core, kind 'd' a document by device id, kind 'm' the counts.
+var countsKey = []byte{0, 1, 'm', 'c'}
+
+func deviceKey(id string) []byte { return append([]byte{0, 1, 'd'}, id...) }
+
+// documents are the decoded documents of a partition: those changed since the
+// last save, and a bounded cache of clean ones in two generations. What the
+// cache holds is not observable.
+type documents struct {
+	state   windows.State
+	limit   int
+	changed map[string]*Device // nil: deleted
+	young   map[string]*Device // nil: known to be absent
+	old     map[string]*Device
+}
+
+func newDocuments(state windows.State, limit int) documents {
+	return documents{
+		state: state, limit: limit,
+		changed: map[string]*Device{}, young: map[string]*Device{}, old: map[string]*Device{},
+	}
+}
+
+// get returns the document, or nil when there is none. The caller must not
+// change it; change a copy and put that.
+func (c *documents) get(id string) (*Device, error) {
+	if doc, ok := c.changed[id]; ok {
+		return doc, nil
+	}
+	if doc, ok := c.young[id]; ok {
+		return doc, nil
+	}
+	doc, ok := c.old[id]
+	if !ok {
+		v, err := c.state.Get(deviceKey(id))
+		if err != nil {
+			return nil, err
+		}
+		if v != nil {
+			if doc, err = decodeDevice(v); err != nil {
+				return nil, fmt.Errorf("stored device %q: %w", id, err)
+			}
+		}
+	}
+	c.remember(id, doc)
+	return doc, nil
+}
+
+func (c *documents) remember(id string, doc *Device) {
+	if len(c.young) >= c.limit/2 {
+		c.young, c.old = map[string]*Device{}, c.young
+	}
+	c.young[id] = doc
+}
+
+func (c *documents) put(id string, doc *Device) { c.changed[id] = doc }
+
+// peek returns a changed document.
+func (c *documents) peek(id string) *Device { return c.changed[id] }
+
+func (c *documents) dirty() []string { return slices.Collect(maps.Keys(c.changed)) }
+
+// saved moves the changed documents to the clean cache.
+func (c *documents) saved() {
+	for id, doc := range c.changed {
+		delete(c.old, id)
+		c.remember(id, doc)
+	}
+	c.changed = map[string]*Device{}
+}
+
+// list merges the saved documents with the changed ones in order of id.
+func (c *documents) list(after string, limit int) ([]Device, error) {
+	ids := slices.Sorted(maps.Keys(c.changed))
+	i, found := slices.BinarySearch(ids, after)
+	if found {
+		i++
+	}
+	var out []Device
+	changedUpTo := func(id string, inclusive bool) {
+		for ; i < len(ids) && len(out) < limit && (ids[i] < id || inclusive && ids[i] == id); i++ {
+			if doc := c.changed[ids[i]]; doc != nil {
+				out = append(out, *doc)
+			}
+		}
+	}
+	lo := deviceKey(after)
+	if after != "" {
+		lo = append(lo, 0)
+	}
+	err := c.state.Scan(lo, []byte{0, 1, 'd' + 1}, func(k, v []byte) error {
+		id := string(k[3:])
+		changedUpTo(id, true)
+		if len(out) >= limit {
+			return errEnough
+		}
+		if _, ok := c.changed[id]; ok {
+			return nil
+		}
+		doc, err := decodeDevice(v)
+		if err != nil {
+			return fmt.Errorf("stored device %q: %w", id, err)
+		}
+		out = append(out, *doc)
+		return nil
+	})
+	if err != nil && err != errEnough {
+		return nil, err
+	}
+	for ; i < len(ids) && len(out) < limit; i++ {
+		if doc := c.changed[ids[i]]; doc != nil {
+			out = append(out, *doc)
+		}
+	}
+	return out, nil
+}
+
+var errEnough = fmt.Errorf("enough")
+
+// Device is what a partition keeps of one device.
+type Device struct {
+	device.Document
+	Session string // id of the current session; empty while disconnected
+}
+
+// appendDevice encodes a device (docs/format/device-state.md): version, then
+// identity and twin with their lengths, then presence.
+func appendDevice(dst []byte, d *Device) ([]byte, error) {
+	dst = append(dst, 1)
+	for _, part := range []interface {
+		AppendBinary([]byte) ([]byte, error)
+	}{&d.Identity, &d.Twin} {
+		b, err := part.AppendBinary(nil)
+		if err != nil {
+			return nil, err
+		}
+		dst = binary.AppendUvarint(dst, uint64(len(b)))
+		dst = append(dst, b...)
+	}
+	connected := byte(0)
+	if d.Presence.Connected {
+		connected = 1
+	}
+	dst = append(dst, connected)
+	for _, t := range [...]time.Time{d.Presence.Updated, d.Presence.LastActivity} {
+		tick := windows.Unset
+		if !t.IsZero() {
+			tick = windows.TickOf(t)
+		}
+		dst = binary.AppendVarint(dst, int64(tick))
+	}
+	dst = binary.AppendUvarint(dst, uint64(len(d.Session)))
+	return append(dst, d.Session...), nil
+}
+
+func decodeDevice(b []byte) (*Device, error) {
+	if len(b) == 0 || b[0] != 1 {
+		return nil, fmt.Errorf("%w: version of a device", errCorrupt)
+	}
+	b = b[1:]
+	bytes := func() ([]byte, bool) {
+		l, n := binary.Uvarint(b)
+		if n <= 0 || l > uint64(len(b)-n) {
+			return nil, false
+		}
+		part := b[n : n+int(l)]
+		b = b[n+int(l):]
+		return part, true
+	}
+	d := &Device{}
+	for _, part := range []interface{ UnmarshalBinary([]byte) error }{&d.Identity, &d.Twin} {
+		v, ok := bytes()
+		if !ok {
+			return nil, fmt.Errorf("%w: a device is cut off", errCorrupt)
+		}
+		if err := part.UnmarshalBinary(v); err != nil {
+			return nil, err
+		}
+	}
+	if len(b) == 0 {
+		return nil, fmt.Errorf("%w: presence of a device", errCorrupt)
+	}
+	d.Presence.Connected, b = b[0] == 1, b[1:]
+	for _, t := range [...]*time.Time{&d.Presence.Updated, &d.Presence.LastActivity} {
+		v, n := binary.Varint(b)
+		if n <= 0 {
+			return nil, fmt.Errorf("%w: presence of a device", errCorrupt)
+		}
+		b = b[n:]
+		if tick := windows.Tick(v); tick != windows.Unset {
+			*t = tick.Time()
+		}
+	}
+	session, ok := bytes()
+	if !ok {
+		return nil, fmt.Errorf("%w: session of a device", errCorrupt)
+	}
+	d.Session = string(session)
+	return d, nil
+}
+
+// appendState encodes a record of the state topic: version, the log offset
+// below which all changes of the device are contained, the device.
+func appendState(dst []byte, position int64, d *Device) ([]byte, error) {
+	dst = append(dst, 1)
+	dst = binary.AppendVarint(dst, position)
+	b, err := appendDevice(nil, d)
+	return append(dst, b...), err
+}
+
+func decodeState(b []byte) (*Device, error) {
+	if len(b) == 0 || b[0] != 1 {
+		return nil, fmt.Errorf("%w: version of a state record", errCorrupt)
+	}
+	_, n := binary.Varint(b[1:])
+	if n <= 0 {
+		return nil, fmt.Errorf("%w: position of a state record", errCorrupt)
+	}
+	return decodeDevice(b[1+n:])
+}
+
+func appendCounts(dst []byte, s *device.Statistics) []byte {
+	dst = append(dst, 1)
+	for _, n := range [...]int64{s.Total, s.Enabled, s.Disabled, s.Connected} {
+		dst = binary.AppendVarint(dst, n)
+	}
+	return dst
+}
+
+func decodeCounts(b []byte) (s device.Statistics, err error) {
+	if len(b) == 0 || b[0] != 1 {
+		return s, fmt.Errorf("%w: version of the counts", errCorrupt)
+	}
+	b = b[1:]
+	for _, p := range [...]*int64{&s.Total, &s.Enabled, &s.Disabled, &s.Connected} {
+		v, n := binary.Varint(b)
+		if n <= 0 {
+			return s, fmt.Errorf("%w: counts", errCorrupt)
+		}
+		*p, b = v, b[n:]
+	}
+	return s, nil
+}

@@ -1,0 +1,432 @@
+package partition
+
+import (
+	"cmp"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"unsafe"
+
+	"github.com/gemello/gemello/windows"
+	"github.com/gemello/gemello/windows/sql"
+)
+
+// dirtyEvery is the grid of the arrival clock on which revised rows are emitted
+// (semantics 5.3).
+const dirtyEvery = 500 * windows.Millisecond
+
+// pipeline is one query over one partition: policies, expressions, windows.
+type pipeline struct {
+	core  *Pipelines
+	def   Definition
+	id    string // name@hash: another query under the same name is another pipeline
+	query *sql.Query
+	env   *sql.Env // of the record at hand
+	rows  *sql.Env // of the result at hand
+
+	timeline *windows.Timeline
+	op       *windows.Operator // nil for a projection
+	from     int64             // first offset that belongs to it
+	rewind   rewinder
+	dirtyAt  windows.Tick // newest multiple of dirtyEvery that the arrival clock has crossed
+
+	suspended bool
+	cause     string
+
+	key, over []byte
+	args      []windows.Value
+	figures   PipelineFigures
+	keyAt     int // index among the group keys of the partition key, -1: none
+	emitRow   func(*windows.Result) error
+	into      uint32
+}
+
+// Compile checks a definition and compiles its query.
+func Compile(d *Definition, singlePartition bool) (*sql.Query, error) {
+	if err := d.Validate(); err != nil {
+		return nil, err
+	}
+	queries, err := sql.Compile(d.Query, sql.Options{PartitionKey: d.Key, SinglePartition: singlePartition})
+	if err != nil {
+		return nil, fmt.Errorf("pipeline %q: %w", d.Name, err)
+	}
+	if len(queries) != 1 {
+		return nil, fmt.Errorf("pipeline %q: %d SELECTs, want one a pipeline: %w", d.Name, len(queries), ErrDefinition)
+	}
+	q := queries[0]
+	if accepts := d.OnLate == "accept" || d.OnOutOfOrder == "accept"; q.Grace > 0 && !accepts {
+		return nil, fmt.Errorf("pipeline %q: GRACE needs on_late or on_out_of_order set to accept: %w", d.Name, ErrDefinition)
+	}
+	return q, nil
+}
+
+// newPipeline builds a pipeline without state that reads from an offset on.
+func (c *Pipelines) newPipeline(d Definition, from int64) (*pipeline, error) {
+	q, err := Compile(&d, c.o.SinglePartition)
+	if err != nil {
+		return nil, err
+	}
+	hash := d.hash(q.Hash())
+	p := &pipeline{core: c, def: d, id: d.Name + "@" + hex.EncodeToString(hash[:8]), query: q, rows: q.NewEnv(), from: from, dirtyAt: windows.Unset}
+	p.keyAt = slices.IndexFunc(q.Keys, func(x *sql.Expr) bool { return strings.EqualFold(x.String(), cmp.Or(d.Key, "deviceId")) })
+	policy := windows.Policy{
+		Late: d.Late, OutOfOrder: d.OutOfOrder, Early: d.Early,
+		OnLate: actions[d.OnLate], OnOutOfOrder: actions[d.OnOutOfOrder], OnEarly: actions[d.OnEarly],
+		RisesByEarly: c.o.ProducerTime,
+	}
+	if policy.OnEarly == windows.Default {
+		policy.OnEarly = windows.SideOutput
+	}
+	mode := windows.ByArrival
+	switch {
+	case len(q.Over) > 0:
+		mode = windows.ByEventPerKey
+	case q.Timestamp != nil:
+		mode = windows.ByEvent
+	}
+	if err := policy.Validate(mode == windows.ByEventPerKey); err != nil {
+		return nil, fmt.Errorf("pipeline %q: %w", d.Name, err)
+	}
+	p.timeline = windows.NewTimeline(policy, mode)
+	p.emitRow = p.emit
+	if mode == windows.ByEventPerKey {
+		p.rewind.back = d.Late + d.Early
+	}
+	if q.Window == nil {
+		return p, nil
+	}
+	p.op, err = windows.New(windows.Options{
+		Window: *q.Window, Aggregates: q.Aggregates,
+		PerKey:     mode == windows.ByEventPerKey,
+		AcceptLate: policy.OnLate == windows.Accept || policy.OnOutOfOrder == windows.Accept,
+		Grace:      q.Grace,
+		Prefix:     pipelineKey('w', hash),
+		Scratch:    c.o.Scratch,
+		Budget:     c.o.Budget,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("pipeline %q: %w", d.Name, err)
+	}
+	return p, nil
+}
+
+var actions = map[string]windows.Action{
+	"": windows.Default, "adjust": windows.Adjust, "drop": windows.Drop,
+	"side_output": windows.SideOutput, "accept": windows.Accept, "clamp": windows.Clamp,
+}
+
+// reads reports whether the record at an offset is for this pipeline.
+func (p *pipeline) reads(offset int64) bool { return offset >= p.from && !p.suspended }
+
+// pass lets a record count for the clock alone.
+func (p *pipeline) pass(r *Record) error {
+	p.timeline.Advance(p.rising(r.Arrival))
+	return p.fire(nil)
+}
+
+// rising bounds the arrival of a record that carries no event time as Admit
+// does for those that do.
+func (p *pipeline) rising(a windows.Tick) windows.Tick {
+	last := p.timeline.Arrival()
+	if p.core.o.ProducerTime && last != windows.Unset {
+		a = min(a, last+p.def.Early)
+	}
+	return max(a, windows.MinTick)
+}
+
+// apply runs one record through policies, WHERE and the windows.
+func (p *pipeline) apply(r *Record) error {
+	p.figures.In++
+	event := r.Arrival
+	if p.query.Timestamp != nil {
+		var ok bool
+		if event, ok = p.query.EventTime(p.env); !ok {
+			p.figures.TsInvalid++
+			p.refuse(r, ReasonTsInvalid, detail(p.env))
+			p.env.Errors = p.env.Errors[:0]
+			return p.pass(r)
+		}
+	}
+	var over []byte
+	if len(p.query.Over) > 0 {
+		p.over = p.query.AppendOver(p.over[:0], p.env)
+		over = p.over
+	}
+	before := p.timeline.Clocks()
+	ts, v := p.timeline.Admit(over, event, r.Arrival)
+	p.count(v)
+	if !v.Processed() {
+		p.figures.Dropped++
+		if v.Ruling == windows.Aside {
+			p.aside(r, reasons[v.Reason], event, ts)
+		}
+		return p.fire(over)
+	}
+	p.env.Timestamp = ts
+	if p.query.Accept(p.env) && p.valid(r) {
+		if p.op == nil {
+			p.project(r)
+		} else if err := p.add(r, over, event, ts, before); err != nil {
+			return err
+		}
+	}
+	return p.fire(over)
+}
+
+// valid sends a record whose expressions failed to the dead letters.
+func (p *pipeline) valid(r *Record) bool {
+	if len(p.env.Errors) == 0 {
+		return true
+	}
+	p.rowErrors(r)
+	return false
+}
+
+func (p *pipeline) rowErrors(r *Record) {
+	p.figures.RowErrors += int64(len(p.env.Errors))
+	p.refuse(r, ReasonRowError, detail(p.env))
+	p.env.Errors = p.env.Errors[:0]
+}
+
+func (p *pipeline) add(r *Record, over []byte, event, ts windows.Tick, before windows.Clocks) error {
+	p.key = p.query.AppendKey(p.key[:0], p.env)
+	p.args = p.query.AppendArgs(p.args[:0], p.env)
+	if len(p.env.Errors) > 0 {
+		p.rowErrors(r)
+		return nil
+	}
+	if p.keyAt >= 0 && !p.core.o.FromDevices {
+		if k := p.query.Keys[p.keyAt].Eval(p.env); k.Kind() != windows.String || k.Str() != string(r.Key) {
+			p.figures.KeyMismatch++
+		}
+	}
+	var out windows.Outcome
+	if over != nil {
+		out = p.op.AddFor(over, r.Offset, ts, p.key, p.args)
+	} else {
+		out = p.op.Add(r.Offset, ts, p.key, p.args)
+	}
+	p.rewind.mark(r.Offset, before, out.NewSlice)
+	switch {
+	case out.NoWindow:
+		p.figures.NoWindow++
+	case out.PastGrace:
+		p.figures.PastGrace++
+		p.aside(r, ReasonPastGrace, event, ts)
+	}
+	if out.Refused != 0 {
+		p.figures.RowErrors++
+		p.refuse(r, ReasonRowError, p.refusedText(out.Refused))
+	}
+	return nil
+}
+
+// project emits the row of a query without windows.
+func (p *pipeline) project(r *Record) {
+	if p.core.suppressed {
+		return
+	}
+	e := p.core.effects
+	topic := e.topic(p.query.Into)
+	b := e.room()
+	from := len(b)
+	b = p.query.AppendRowKey(b, p.env)
+	mid := len(b)
+	b = p.query.AppendRow(b, p.env)
+	if len(p.env.Errors) > 0 {
+		e.abandon(b, from)
+		p.rowErrors(r)
+		return
+	}
+	e.done(topic, b, from, mid)
+	p.figures.Out++
+	if len(b)-from > p.core.o.MaxRow {
+		e.drop()
+		p.figures.Out--
+		p.refuse(r, ReasonRowLarge, fmt.Sprintf("row of %d bytes, the limit is %d", len(b)-from, p.core.o.MaxRow))
+	}
+}
+
+// fire closes what the watermark has passed: with a timeline a key, first that
+// key's windows, then what the floor has passed.
+func (p *pipeline) fire(over []byte) error {
+	if p.op == nil {
+		return nil
+	}
+	p.into = p.core.effects.topic(p.query.Into)
+	if over != nil {
+		if err := p.op.FireKey(over, p.timeline.Watermark(over), p.emitRow); err != nil {
+			return fmt.Errorf("pipeline %q: %w", p.def.Name, err)
+		}
+	}
+	if err := p.op.Fire(p.timeline.Watermark(nil), p.emitRow); err != nil {
+		return fmt.Errorf("pipeline %q: %w", p.def.Name, err)
+	}
+	if a := p.timeline.Arrival(); a != windows.Unset && (p.dirtyAt == windows.Unset || a-p.dirtyAt >= dirtyEvery) {
+		p.dirtyAt = a - ((a%dirtyEvery)+dirtyEvery)%dirtyEvery
+		if err := p.op.FireDirty(p.emitRow); err != nil {
+			return fmt.Errorf("pipeline %q: %w", p.def.Name, err)
+		}
+	}
+	return nil
+}
+
+// due reports whether the arrival clock at a would close a window.
+func (p *pipeline) due(a windows.Tick) bool {
+	if p.suspended || p.op == nil || a <= p.timeline.Arrival() {
+		return false
+	}
+	w := a
+	if p.query.Timestamp != nil {
+		w = a - p.def.Late
+	}
+	return p.op.Due(w)
+}
+
+// emit writes the row of one closed window and group.
+func (p *pipeline) emit(res *windows.Result) error {
+	if p.core.suppressed {
+		return nil
+	}
+	env := p.rows
+	if err := env.SetResult(res.Key, res.Values, res.Start, res.End); err != nil {
+		return fmt.Errorf("group key %x: %w", res.Key, err)
+	}
+	keep := p.query.Keep(env)
+	if len(env.Errors) == 0 && !keep {
+		return nil
+	}
+	e := p.core.effects
+	b := e.room()
+	from := len(b)
+	b = p.query.AppendRowKey(b, env)
+	mid := len(b)
+	b = p.query.AppendRow(b, env)
+	if len(env.Errors) > 0 {
+		text := detail(env)
+		e.abandon(b, from)
+		p.windowError(res, text)
+		return nil
+	}
+	e.done(p.into, b, from, mid)
+	p.figures.Out++
+	if len(b)-from > p.core.o.MaxRow {
+		e.drop()
+		p.figures.Out--
+		p.windowError(res, fmt.Sprintf("row of %d bytes, the limit is %d", len(b)-from, p.core.o.MaxRow))
+		return nil
+	}
+	if res.Kind != windows.Final || res.Revision > 0 {
+		e.withHeaders(
+			Header{"kind", []byte(res.Kind.String())},
+			Header{"rev", fmt.Append(nil, res.Revision)})
+	}
+	for _, a := range res.Errors {
+		p.windowError(res, fmt.Sprintf("%s: %v", p.aggregateText(a.Aggregate), a.Err))
+	}
+	return nil
+}
+
+// windowError sends the failure of a result row to the dead letters.
+func (p *pipeline) windowError(res *windows.Result, text string) {
+	p.rows.Errors = p.rows.Errors[:0]
+	p.figures.RowErrors++
+	p.figures.DeadLetters++
+	deadLetter(p.core.effects, p.core.o.DeadLetter, refusal{
+		Reason: ReasonRowError, Detail: fmt.Sprintf("window that ends at %s: %s", res.End, text), Pipeline: p.def.Name,
+		Source: p.core.o.Source, Partition: p.core.o.Partition, Offset: p.core.position - 1, Key: p.query.AppendRowKey(nil, p.rows),
+		Arrival: p.timeline.Arrival(),
+	})
+}
+
+// refusedText names the aggregates of a bit set that could not take their
+// argument.
+func (p *pipeline) refusedText(set uint64) string {
+	var names []string
+	for i := range p.query.Aggregates {
+		if set&(1<<i) != 0 {
+			names = append(names, p.aggregateText(i))
+		}
+	}
+	return strings.Join(names, ", ") + ": the argument is not a number"
+}
+
+func (p *pipeline) aggregateText(i int) string {
+	a := p.query.Aggregates[i]
+	if a.Kind == windows.CountAll {
+		return a.Kind.String()
+	}
+	return a.Kind.String() + "(" + p.query.Args[a.Arg].String() + ")"
+}
+
+func (p *pipeline) refuse(r *Record, reason, text string) {
+	p.figures.DeadLetters++
+	if p.core.suppressed {
+		return
+	}
+	deadLetter(p.core.effects, p.core.o.DeadLetter, refusal{
+		Reason: reason, Detail: text, Pipeline: p.def.Name, Source: p.core.o.Source, Partition: p.core.o.Partition, Offset: r.Offset,
+		Key: r.Key, Payload: r.Value, Arrival: r.Arrival,
+	})
+}
+
+// aside writes a row of the late topic.
+func (p *pipeline) aside(r *Record, reason string, event, ts windows.Tick) {
+	if p.core.suppressed {
+		return
+	}
+	deadLetter(p.core.effects, p.core.o.Late, refusal{
+		Reason: reason, Pipeline: p.def.Name, Source: p.core.o.Source, Partition: p.core.o.Partition, Offset: r.Offset,
+		Key: r.Key, Payload: r.Value, Arrival: r.Arrival,
+		Event: event, Timestamp: ts, Watermark: p.timeline.Watermark(p.over), timed: true,
+	})
+}
+
+var reasons = map[windows.Reason]string{
+	windows.Late: ReasonLate, windows.OutOfOrder: ReasonOutOfOrder, windows.Early: ReasonEarly, windows.PastGrace: ReasonPastGrace,
+}
+
+func (p *pipeline) count(v windows.Verdict) {
+	if v == (windows.Verdict{}) {
+		return
+	}
+	if v.IsLate {
+		p.figures.Late++
+	}
+	if v.IsOutOfOrder {
+		p.figures.OutOfOrder++
+	}
+	if v.Reason == windows.Early {
+		p.figures.Early++
+	}
+	if v.Ruling == windows.Adjusted || v.Ruling == windows.Clamped {
+		p.figures.Adjusted++
+	}
+}
+
+func (p *pipeline) report() PipelineFigures {
+	f := p.figures
+	f.Name, f.Suspended = p.def.Name, p.suspended
+	f.Watermark, f.Arrival = p.timeline.Watermark(nil), p.timeline.Arrival()
+	if p.op != nil {
+		f.OpenWindows, f.OpenKeys, f.StateBytes = p.op.OpenWindows(), p.op.OpenKeys(), p.op.StateBytes()
+	}
+	return f
+}
+
+// detail lists an environment's row errors.
+func detail(env *sql.Env) string {
+	errs := make([]error, len(env.Errors))
+	for i := range env.Errors {
+		errs[i] = &env.Errors[i]
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
+// text views bytes as a string for as long as the record lives.
+func text(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

@@ -1,0 +1,216 @@
+package partition
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/gemello/gemello/device"
+	"github.com/gemello/gemello/windows"
+	"github.com/gemello/gemello/windows/sql"
+)
+
+// PipelinesOptions configure a Pipelines core.
+type PipelinesOptions struct {
+	Source          string // name of the input topic
+	Partition       int32
+	SinglePartition bool // the source has no other
+	FromDevices     bool // the source is the hub's device log
+	ProducerTime    bool // timestamps come from producers, not from the log
+
+	State   windows.State   // what the last Save left; read only
+	Scratch windows.Scratch // for closed slices that the budget leaves no memory for
+	Budget  *windows.Budget
+
+	DeadLetter string // topic of refused records
+	Late       string // topic of late, out-of-order and early records
+	MaxRow     int    // bytes of key and value; 0: 900 KiB
+}
+
+// Pipelines keeps the windows of all queries over one partition of one source.
+// A record is scanned once for all of them.
+type Pipelines struct {
+	o          PipelinesOptions
+	pipes      []*pipeline // by name
+	scanner    *sql.Scanner
+	position   int64
+	version    uint64 // of the settings that the pipelines are of
+	dropped    [][]byte
+	effects    *Effects
+	suppressed bool
+	unsaved    int64
+	envelope   sql.Envelope
+}
+
+// NewPipelines returns a core without pipelines at a position.
+func NewPipelines(o PipelinesOptions, position int64) *Pipelines {
+	if o.MaxRow == 0 {
+		o.MaxRow = 900 << 10
+	}
+	c := &Pipelines{o: o, position: position, effects: &Effects{}}
+	c.rescan()
+	return c
+}
+
+// rescan builds the scanner for the present pipelines.
+func (c *Pipelines) rescan() {
+	slices.SortFunc(c.pipes, func(a, b *pipeline) int {
+		if a.def.Name < b.def.Name {
+			return -1
+		}
+		return 1
+	})
+	queries := make([]*sql.Query, len(c.pipes))
+	for i, p := range c.pipes {
+		queries[i] = p.query
+	}
+	c.scanner = sql.NewScanner(sql.ScanOptions{}, queries...)
+	for i, p := range c.pipes {
+		p.env = c.scanner.Env(i)
+	}
+}
+
+// Position returns the offset of the next record.
+func (c *Pipelines) Position() int64 { return c.position }
+
+// Skip moves past offsets that hold no data records.
+func (c *Pipelines) Skip(next int64) { c.position = max(c.position, next) }
+
+// Suppress turns outputs off while committed input is replayed.
+func (c *Pipelines) Suppress(on bool) { c.suppressed = on }
+
+// Effects returns what was effected since the last Take.
+func (c *Pipelines) Effects() *Effects { return c.effects }
+
+// Take returns the effects so far and goes on with next.
+func (c *Pipelines) Take(next *Effects) *Effects {
+	e := c.effects
+	c.effects = next
+	return e
+}
+
+// Unsaved counts the records since the last Save.
+func (c *Pipelines) Unsaved() int64 { return c.unsaved }
+
+// Apply handles the record at the core's position. An error means that state
+// could not be read or spilled; the core must be thrown away.
+func (c *Pipelines) Apply(r *Record) error {
+	c.position = r.Offset + 1
+	c.unsaved++
+	if len(c.pipes) == 0 {
+		return nil
+	}
+	if !c.scan(r) {
+		for _, p := range c.pipes {
+			if p.reads(r.Offset) {
+				if err := p.pass(r); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
+	for _, p := range c.pipes {
+		if p.reads(r.Offset) {
+			if err := p.apply(r); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// scan reads the payload for all pipelines; it reports false when the record is
+// none of theirs or was refused. Either way its arrival counts.
+func (c *Pipelines) scan(r *Record) bool {
+	e := &c.envelope
+	*e = sql.Envelope{Enqueued: r.Arrival, Processed: r.Arrival, Partition: c.o.Partition, Key: r.Key}
+	if c.o.FromDevices {
+		if string(r.Header(device.HeaderKind)) != device.KindTelemetry {
+			return false
+		}
+		e.DeviceID = text(r.Key)
+		for i := range r.Headers {
+			h := &r.Headers[i]
+			switch h.Key {
+			case device.HeaderModule:
+				e.ModuleID = text(h.Value)
+			case device.HeaderGeneration:
+				e.GenerationID = text(h.Value)
+			case device.HeaderBag:
+				e.MessageID, e.CorrelationID = messageIDs(text(h.Value))
+			}
+		}
+	}
+	if len(r.Value) == 0 {
+		c.refuse(r, ReasonEmpty, "the record has no payload")
+		return false
+	}
+	if err := c.scanner.Scan(r.Value, e); err != nil {
+		reason := ReasonMalformed
+		if len(r.Value) > sql.MaxPayload {
+			reason = ReasonTooLarge
+		}
+		c.refuse(r, reason, err.Error())
+		return false
+	}
+	return true
+}
+
+// refuse sends a record that no pipeline can read to the dead letters, once.
+func (c *Pipelines) refuse(r *Record, reason, detail string) {
+	for _, p := range c.pipes {
+		if p.reads(r.Offset) {
+			p.figures.DeadLetters++
+		}
+	}
+	if !c.suppressed {
+		deadLetter(c.effects, c.o.DeadLetter, refusal{
+			Reason: reason, Detail: detail, Source: c.o.Source, Partition: c.o.Partition, Offset: r.Offset,
+			Key: r.Key, Payload: r.Value, Arrival: r.Arrival,
+		})
+	}
+}
+
+// Tick advances the arrival clock of an idle partition to a. It is journaled
+// only where it closes a window: an advance that closes none is not observable,
+// since the next record brings an arrival of its own.
+func (c *Pipelines) Tick(a windows.Tick) error {
+	due := false
+	for _, p := range c.pipes {
+		due = due || p.due(a)
+	}
+	if !due {
+		return nil
+	}
+	e := Entry{Position: c.position, Kind: EntryIdle, Time: a}
+	c.effects.Journal = append(c.effects.Journal, e)
+	return c.Replay(e)
+}
+
+// Replay applies one journal entry.
+func (c *Pipelines) Replay(e Entry) error {
+	switch e.Kind {
+	case EntryIdle:
+		for _, p := range c.pipes {
+			if !p.reads(e.Position) || !p.due(e.Time) {
+				continue
+			}
+			p.figures.IdleTicks++
+			p.timeline.Advance(e.Time)
+			if err := p.fire(nil); err != nil {
+				return err
+			}
+		}
+		return nil
+	case EntryPlans, EntrySuspend, EntryResume, EntryGap, EntryArrival:
+		return nil // their outcome stands in the checkpoint
+	}
+	return fmt.Errorf("journal entry of unknown kind %d at %d", e.Kind, e.Position)
+}
+
+// Report fills in figures.
+func (c *Pipelines) Report(f *Figures) {
+	for _, p := range c.pipes {
+		f.Pipelines = append(f.Pipelines, p.report())
+	}
+}

@@ -1,0 +1,99 @@
+package actors
+
+import (
+	"sync"
+
+	"github.com/gemello/gemello/persistence/eventlog"
+)
+
+// Limits of a queue in bytes of keys and values. Pausing a partition throws
+// away what the client has buffered for it, so the two are far apart.
+const (
+	queueHigh = 4 << 20
+	queueLow  = 1 << 20
+)
+
+// queue carries batches from a feed to the host of one core. It holds at most
+// queueHigh bytes and one fetch: above that the feed pauses the partition, and
+// resumes it when the host has drained the queue to queueLow.
+type queue struct {
+	ready chan struct{} // holds one token while batches wait
+
+	mu      sync.Mutex // guards the following; nothing is called while it is held
+	batches []eventlog.Batch
+	bytes   int
+	paused  bool
+	stable  int64 // newest last stable offset that the feed has seen
+}
+
+func newQueue() *queue { return &queue{ready: make(chan struct{}, 1)} }
+
+// push appends a batch and reports whether the partition must be paused now.
+func (q *queue) push(b eventlog.Batch) (pause bool) {
+	q.mu.Lock()
+	q.batches = append(q.batches, b)
+	q.bytes += size(&b)
+	q.stable = max(q.stable, b.Stable)
+	if q.bytes > queueHigh && !q.paused {
+		q.paused, pause = true, true
+	}
+	q.mu.Unlock()
+	select {
+	case q.ready <- struct{}{}:
+	default:
+	}
+	return pause
+}
+
+// pop takes the oldest batch and reports whether the partition must be resumed.
+func (q *queue) pop() (b eventlog.Batch, ok, resume bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.batches) == 0 {
+		return eventlog.Batch{}, false, false
+	}
+	b = q.batches[0]
+	q.batches[0] = eventlog.Batch{}
+	q.batches = q.batches[1:]
+	q.bytes -= size(&b)
+	if q.paused && q.bytes < queueLow {
+		q.paused, resume = false, true
+	}
+	if len(q.batches) > 0 {
+		select {
+		case q.ready <- struct{}{}:
+		default:
+		}
+	}
+	return b, true, resume
+}
+
+// caughtUp reports whether a core at position next has read all there is: no
+// batch waits, nothing is paused, and the position is the last stable offset.
+func (q *queue) caughtUp(next int64) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.batches) == 0 && !q.paused && next >= q.stable
+}
+
+// known raises the last stable offset that caughtUp compares with.
+func (q *queue) known(stable int64) {
+	q.mu.Lock()
+	q.stable = max(q.stable, stable)
+	q.mu.Unlock()
+}
+
+// lag returns how many offsets lie between next and the last stable offset.
+func (q *queue) lag(next int64) int64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return max(0, q.stable-next)
+}
+
+func size(b *eventlog.Batch) int {
+	n := 64
+	for _, r := range b.Records {
+		n += len(r.Key) + len(r.Value) + 64
+	}
+	return n
+}

@@ -1,0 +1,271 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gemello/gemello/actors"
+	"github.com/gemello/gemello/device"
+	"github.com/gemello/gemello/device/credential"
+	"github.com/gemello/gemello/ingest"
+)
+
+// clockSkew is how long after its end a device's token still passes: devices'
+// clocks drift (azure-iot-wire 1.2).
+const clockSkew = 5 * time.Minute
+
+// gateway admits device sessions: it verifies credentials and joins what ingest
+// asks for with what the node offers.
+type gateway struct {
+	node     *actors.Node
+	hosts    []string // in lower case
+	policies *policies
+	sealer   *credential.Sealer
+	logger   *slog.Logger
+	now      func() time.Time
+	life     string // makes session ids unique over restarts
+	sessions atomic.Uint64
+}
+
+var _ ingest.Hub = (*gateway)(nil)
+
+func newGateway(node *actors.Node, hosts []string, p *policies, s *credential.Sealer, logger *slog.Logger) *gateway {
+	life := make([]byte, 8)
+	rand.Read(life)
+	g := &gateway{node: node, policies: p, sealer: s, logger: logger, now: time.Now, life: hex.EncodeToString(life)}
+	for _, h := range hosts {
+		g.hosts = append(g.hosts, strings.ToLower(h))
+	}
+	return g
+}
+
+// Connect verifies the credential and makes the connection the device's
+// session.
+func (g *gateway) Connect(ctx context.Context, c ingest.Credentials, s ingest.Session) (ingest.Link, error) {
+	l := &link{gateway: g, credentials: c, id: fmt.Sprintf("%s-%d", g.life, g.sessions.Add(1))}
+	l.ctx, l.cancel = context.WithCancel(context.Background())
+	v, err := g.verifier(c)
+	if err != nil {
+		return nil, err
+	}
+	err = g.node.Attach(ctx, c.DeviceID, actors.Attachment{
+		ID: l.id, Session: actorSession{s},
+		Check: func(id *device.Identity) error {
+			got, err := v.verify(id)
+			if err != nil {
+				return err
+			}
+			if l.admitted.Load() == nil {
+				l.admitted.Store(&got)
+			} else if l.admitted.Load().generation != got.generation {
+				return fmt.Errorf("%w: the device was deleted and made again", ingest.ErrUnauthorized)
+			}
+			return nil
+		},
+	})
+	if errors.Is(err, device.ErrNotFound) {
+		return nil, fmt.Errorf("%w: %w", ingest.ErrUnauthorized, err)
+	}
+	if err != nil {
+		return nil, ingestError(err)
+	}
+	g.node.Presence(l.ctx, c.DeviceID, l.id, true, l.audit())
+	return l, nil
+}
+
+// verifier holds what of a credential does not depend on the identity.
+type verifier struct {
+	gateway *gateway
+	c       ingest.Credentials
+	token   *credential.Token
+	policy  *credential.Policy
+}
+
+// admitted is a credential that an identity accepts.
+type admitted struct {
+	auth       string // "scope;type" for the log
+	credential string // which key or certificate
+	generation string
+	expires    time.Time
+}
+
+func (g *gateway) verifier(c ingest.Credentials) (*verifier, error) {
+	v := &verifier{gateway: g, c: c}
+	if c.ModuleID != "" {
+		return nil, fmt.Errorf("%w: module identities are not available in this version", ingest.ErrUnauthorized)
+	}
+	if err := device.ValidID(c.DeviceID); err != nil {
+		return nil, fmt.Errorf("%w: %v", ingest.ErrUnauthorized, err)
+	}
+	if c.Token == "" {
+		if len(c.PeerCertificates) == 0 {
+			return nil, fmt.Errorf("%w: neither token nor certificate", ingest.ErrUnauthorized)
+		}
+		return v, nil
+	}
+	t, err := credential.ParseToken(c.Token)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %v", ingest.ErrUnauthorized, err)
+	}
+	if err := t.Covers(g.hosts, "devices", c.DeviceID); err != nil {
+		return nil, fmt.Errorf("%w: %v", ingest.ErrUnauthorized, err)
+	}
+	v.token = &t
+	if t.Policy != "" {
+		p, ok := g.policies.Policy(t.Policy)
+		if !ok || !p.Permissions.Has(credential.DeviceConnect) {
+			return nil, fmt.Errorf("%w: policy %q may not connect devices", ingest.ErrUnauthorized, t.Policy)
+		}
+		v.policy = &p
+	}
+	return v, nil
+}
+
+// verify checks the credential against an identity as it is now.
+func (v *verifier) verify(id *device.Identity) (admitted, error) {
+	refuse := func(format string, args ...any) (admitted, error) {
+		return admitted{}, fmt.Errorf("%w: "+format, append([]any{ingest.ErrUnauthorized}, args...)...)
+	}
+	if id.Status != device.Enabled {
+		return refuse("device %s is disabled", id.DeviceID)
+	}
+	a := admitted{generation: id.GenerationID}
+	if v.token == nil {
+		if id.Auth.Type != device.AuthSelfSigned || !credential.MatchThumbprint(v.c.PeerCertificates[0].Raw, &id.Auth) {
+			return refuse("the certificate is not that of device %s", id.DeviceID)
+		}
+		a.auth, a.credential = "device;x509", "certificate"
+		return a, nil
+	}
+	var keys credential.Keys
+	if v.policy != nil {
+		keys, a.auth = v.policy.Keys, "hub;sas"
+	} else {
+		if id.Auth.Type != device.AuthSAS {
+			return refuse("device %s does not authenticate with keys", id.DeviceID)
+		}
+		var err error
+		if keys, err = v.gateway.sealer.OpenDevice(id); err != nil {
+			return admitted{}, err
+		}
+		a.auth = "device;sas"
+	}
+	which, err := v.token.Verify(keys, v.gateway.now(), clockSkew)
+	if err != nil {
+		return refuse("%v", err)
+	}
+	a.credential, a.expires = which, v.token.Expires.Add(clockSkew)
+	return a, nil
+}
+
+// actorSession lets the device actor close a connection in ingest's terms.
+type actorSession struct{ ingest.Session }
+
+func (s actorSession) Close(reason string) {
+	switch reason {
+	case actors.ClosedTakenOver:
+		s.Session.Close(ingest.ReasonTakenOver)
+	default:
+		s.Session.Close(ingest.ReasonDisabled)
+	}
+}
+
+// link is an admitted session.
+type link struct {
+	*gateway
+	credentials ingest.Credentials
+	id          string
+	admitted    atomic.Pointer[admitted]
+	ctx         context.Context // ends when the session is closed
+	cancel      context.CancelFunc
+	closed      sync.Once
+}
+
+var _ ingest.Link = (*link)(nil)
+
+func (l *link) ID() string         { return l.id }
+func (l *link) Expires() time.Time { return l.admitted.Load().expires }
+
+func (l *link) audit() device.Audit {
+	return device.Audit{Actor: "device:" + l.credentials.DeviceID, Credential: l.admitted.Load().credential, Address: l.credentials.Remote.String()}
+}
+
+func (l *link) Publish(m ingest.Message, done func(error)) { l.publish(l.ctx, m, done) }
+
+func (l *link) publish(ctx context.Context, m ingest.Message, done func(error)) {
+	a := l.admitted.Load()
+	l.node.Publish(ctx, actors.Telemetry{
+		DeviceID: l.credentials.DeviceID, ModuleID: l.credentials.ModuleID, Bag: m.Bag,
+		Auth: a.auth, GenerationID: a.generation, ModelID: l.credentials.ModelID, Body: m.Body,
+	}, func(err error) { done(ingestError(err)) })
+}
+
+// Twin reads the twin on a goroutine of its own: the caller is the connection's
+// reader, and the number under way is bounded by the session.
+func (l *link) Twin(done func([]byte, error)) {
+	go func() {
+		ctx, cancel := context.WithTimeout(l.ctx, 20*time.Second)
+		defer cancel()
+		doc, err := l.node.Twin(ctx, l.credentials.DeviceID)
+		if err != nil {
+			done(nil, ingestError(err))
+			return
+		}
+		done(doc.Twin.AppendDeviceView(nil), nil)
+	}()
+}
+
+func (l *link) PatchReported(patch []byte, done func(int64, error)) {
+	var once sync.Once
+	answer := func(v int64, err error) { once.Do(func() { done(v, ingestError(err)) }) }
+	var cancel func()
+	submitted := make(chan struct{})
+	timer := time.AfterFunc(20*time.Second, func() {
+		<-submitted
+		cancel()
+		answer(0, ingest.ErrBusy)
+	})
+	cancel = l.node.PatchReported(l.ctx, l.credentials.DeviceID, patch, l.audit(), func(v int64, err error) {
+		timer.Stop()
+		answer(v, err)
+	})
+	close(submitted)
+}
+
+func (l *link) Close(_ ingest.Reason, will *ingest.Message) {
+	l.closed.Do(func() {
+		background := context.WithoutCancel(l.ctx)
+		l.cancel()
+		if will != nil {
+			l.publish(background, *will, func(err error) {
+				if err != nil {
+					l.logger.Warn("append will", "err", err)
+				}
+			})
+		}
+		l.node.Detach(l.credentials.DeviceID, l.id)
+		l.node.Presence(background, l.credentials.DeviceID, l.id, false, l.audit())
+	})
+}
+
+// ingestError maps the node's errors to those of ingest.
+func ingestError(err error) error {
+	for _, m := range [...]struct{ from, to error }{
+		{device.ErrNotFound, ingest.ErrNotFound}, {device.ErrTooLarge, ingest.ErrTooLarge},
+		{device.ErrArgument, ingest.ErrInvalid}, {device.ErrFormat, ingest.ErrInvalid},
+		{actors.ErrBusy, ingest.ErrBusy}, {actors.ErrUnavailable, ingest.ErrBusy},
+	} {
+		if errors.Is(err, m.from) && !errors.Is(err, m.to) {
+			return fmt.Errorf("%w: %w", m.to, err)
+		}
+	}
+	return err
+}
