@@ -176,19 +176,25 @@ func (c *adminClient) unreachable(err error) error {
 }
 
 func readAdminError(resp *http.Response) error {
-	e := &adminError{Status: resp.StatusCode, Code: fmt.Sprintf("HTTP %d", resp.StatusCode), Message: http.StatusText(resp.StatusCode)}
 	b, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
 	if err != nil {
-		return e
+		b = nil
 	}
+	e := parseAdminError(resp.StatusCode, b)
+	if resp.StatusCode == http.StatusUnauthorized {
+		e.Message += "; check --token-file"
+	}
+	return e
+}
+
+// parseAdminError reads the API's form of an error, or makes do with the status.
+func parseAdminError(status int, b []byte) *adminError {
+	e := &adminError{Status: status, Code: fmt.Sprintf("HTTP %d", status), Message: http.StatusText(status)}
 	var body struct {
 		Error struct{ Code, Message string }
 	}
 	if json.Unmarshal(b, &body) == nil && body.Error.Code != "" {
 		e.Code, e.Message = body.Error.Code, body.Error.Message
-	}
-	if resp.StatusCode == http.StatusUnauthorized {
-		e.Message += "; check --token-file"
 	}
 	return e
 }

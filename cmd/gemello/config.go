@@ -110,16 +110,16 @@ type LoggingConfig struct {
 
 // PipelineConfig is one query and its time policies (stream-semantics 2.2).
 type PipelineConfig struct {
-	Name         string   `yaml:"name" json:"name"`
-	Query        string   `yaml:"query" json:"query"`
-	Late         Duration `yaml:"late" json:"late"`
-	OutOfOrder   Duration `yaml:"out_of_order" json:"outOfOrder"`
-	Early        Duration `yaml:"early" json:"early"`
-	OnLate       string   `yaml:"on_late" json:"onLate"`
-	OnOutOfOrder string   `yaml:"on_out_of_order" json:"onOutOfOrder"`
-	OnEarly      string   `yaml:"on_early" json:"onEarly"`
-	Key          string   `yaml:"key" json:"key,omitempty"`
-	Arrival      string   `yaml:"arrival" json:"arrival"`
+	Name         string   `yaml:"name"`
+	Query        string   `yaml:"query"`
+	Late         Duration `yaml:"late"`
+	OutOfOrder   Duration `yaml:"out_of_order"`
+	Early        Duration `yaml:"early"`
+	OnLate       string   `yaml:"on_late"`
+	OnOutOfOrder string   `yaml:"on_out_of_order"`
+	OnEarly      string   `yaml:"on_early"`
+	Key          string   `yaml:"key"`
+	Arrival      string   `yaml:"arrival"`
 }
 
 // defaultConfig is what an empty file means.
@@ -150,14 +150,14 @@ func defaultConfig() *Config {
 }
 
 // defaultPipeline has Azure's defaults for times and actions: what a job does
-// there it does here.
+// there it does here, but that early records leave a trace.
 func defaultPipeline() PipelineConfig {
 	return PipelineConfig{
 		Late:         Duration(5 * time.Second),
 		Early:        Duration(5 * time.Minute),
 		OnLate:       "adjust",
 		OnOutOfOrder: "adjust",
-		OnEarly:      "drop",
-		Arrival:      "timestamp",
+		OnEarly:      "side_output",
+		Arrival:      "record",
 	}
 }

@@ -76,26 +76,26 @@ pipelines:
     out_of_order: 2s
     on_late: side_output
     query: |
-      SELECT 1
-  - {name: other, query: SELECT 2, late: 1h, arrival: read}
+      SELECT deviceId INTO x FROM devices
+  - {name: other, query: SELECT deviceId INTO y FROM devices, late: 1h, arrival: read}
 `)
 	c, err := loadConfig(t, shell{}, "--config", file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	first := defaultPipeline()
-	first.Name, first.Query = "temperature", "SELECT 1\n"
+	first.Name, first.Query = "temperature", "SELECT deviceId INTO x FROM devices\n"
 	first.OutOfOrder, first.OnLate = Duration(2*time.Second), "side_output"
 	second := defaultPipeline()
-	second.Name, second.Query, second.Late, second.Arrival = "other", "SELECT 2", Duration(time.Hour), "read"
+	second.Name, second.Query, second.Late, second.Arrival = "other", "SELECT deviceId INTO y FROM devices", Duration(time.Hour), "read"
 	if want := []PipelineConfig{first, second}; !reflect.DeepEqual(c.Pipelines, want) {
 		t.Errorf("pipelines\n%+v\nwant\n%+v", c.Pipelines, want)
 	}
-	byFlag, err := loadConfig(t, shell{}, "--pipelines", "[{name: temperature, query: q}]")
+	byFlag, err := loadConfig(t, shell{}, "--pipelines", "[{name: temperature, query: SELECT deviceId INTO x FROM devices}]")
 	if err != nil || len(byFlag.Pipelines) != 1 {
 		t.Errorf("--pipelines: %+v %v", byFlag, err)
 	}
-	list := writeTemp(t, "p.yaml", "- {name: a, query: q}\n- {name: b, query: q}\n")
+	list := writeTemp(t, "p.yaml", "- {name: a, query: SELECT deviceId INTO x FROM devices}\n- {name: b, query: SELECT deviceId INTO x FROM devices}\n")
 	byFile, err := loadConfig(t, shell{env: map[string]string{"GEMELLO_PIPELINES": "@" + list}})
 	if err != nil || len(byFile.Pipelines) != 2 {
 		t.Errorf("GEMELLO_PIPELINES=@file: %+v %v", byFile, err)
@@ -182,7 +182,9 @@ func TestBadConfigurationIsOneLine(t *testing.T) {
 		{name: "unknown late action", yaml: "pipelines:\n- {name: a, query: q, on_late: forget}\n", parts: []string{"F:2", "pipelines[0].on_late", `"forget"`, "side_output"}},
 		{name: "accept early", yaml: "pipelines:\n- {name: a, query: q, on_early: accept}\n", parts: []string{"pipelines[0].on_early", "clamp"}},
 		{name: "unknown arrival", yaml: "pipelines:\n- {name: a, query: q, arrival: guess}\n", parts: []string{"pipelines[0].arrival", `"guess"`}},
-		{name: "tolerance too long", yaml: "pipelines:\n- {name: a, query: q, late: 400d}\n", parts: []string{"pipelines[0].late", `"400d"`, "366d"}},
+		{name: "tolerance too long", yaml: "pipelines:\n- {name: a, query: q, late: 21d}\n", parts: []string{"pipelines[0].late", `"21d"`, "20 days 23:59:59"}},
+		{name: "nothing may be early", yaml: "pipelines:\n- {name: a, query: q, early: 0s}\n", parts: []string{"pipelines[0].early", "more than 0s"}},
+		{name: "not SQL", yaml: "pipelines:\n- name: a\n  query: |\n    SELECT deviceId\n    INTO x FORM devices\n", parts: []string{"F:3", "pipelines[0].query", "line 2, column", "expected"}},
 		{name: "pipelines file missing", flags: []string{"--pipelines=@/nonexistent"}, parts: []string{"--pipelines", "/nonexistent"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -216,7 +218,7 @@ listeners: {https: "", mqtt: "127.0.0.1:1883"}
 pipelines:
 - name: temperature
   query: |
-    SELECT 'a: b' AS x
+    SELECT deviceId, 'a: b' AS x
     INTO y FROM devices
 `)
 	env := map[string]string{"GEMELLO_LOG_SASL_PASSWORD": "hunter2", "GEMELLO_SECRETS_KEY": strings.Repeat("ab", 32)}

@@ -6,12 +6,14 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/gemello/gemello/actors/partition"
+	"github.com/gemello/gemello/windows"
 )
 
 // Bounds of settings, with their reasons.
@@ -22,8 +24,8 @@ const (
 	// dead by the others.
 	maxCommitInterval = 2 * time.Second
 	minCommitInterval = 10 * time.Millisecond
-	// maxTolerance keeps clocks far from overflow; Azure allows 20 days.
-	maxTolerance = 366 * 24 * time.Hour
+	// maxTolerance is Azure's.
+	maxTolerance = 21*24*time.Hour - time.Second
 	minRetention = time.Hour
 	minBytes     = 1 << 20
 )
@@ -32,7 +34,7 @@ const (
 func (c *Config) validate() error {
 	for _, check := range []func() error{
 		c.validateNames, c.validateLog, c.validateListeners, c.validateTLS,
-		c.validateSecrets, c.validateCluster, c.validateLimits, c.validatePipelines,
+		c.validateSecrets, c.validateCluster, c.validateLimits, c.validatePipelines, c.validateQueries,
 	} {
 		if err := check(); err != nil {
 			return err
@@ -65,7 +67,7 @@ func (c *Config) validateNames() error {
 
 var (
 	hubPattern      = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)
-	pipelinePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$`)
+	pipelinePattern = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)
 	labelPattern    = regexp.MustCompile(`^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$`)
 )
 
@@ -298,10 +300,38 @@ func (c *Config) validatePipelines() error {
 	return nil
 }
 
+// validateQueries compiles the queries as far as that goes without their
+// topics.
+func (c *Config) validateQueries() error {
+	for i := range c.Pipelines {
+		d := c.Pipelines[i].definition()
+		if _, err := partition.Compile(&d, true); err != nil {
+			key := "pipelines[" + strconv.Itoa(i) + "].query"
+			origin := c.origin[key]
+			if origin != "" {
+				origin += ": "
+			}
+			return usagef("%s%s: %v", origin, key, err)
+		}
+	}
+	return nil
+}
+
+// definition is the pipeline as the stream processor takes it.
+func (p *PipelineConfig) definition() partition.Definition {
+	ticks := func(d Duration) windows.Tick { return windows.Tick(d / 100) }
+	return partition.Definition{
+		Name: p.Name, Query: p.Query,
+		Late: ticks(p.Late), OutOfOrder: ticks(p.OutOfOrder), Early: ticks(p.Early),
+		OnLate: p.OnLate, OnOutOfOrder: p.OnOutOfOrder, OnEarly: p.OnEarly,
+		Key: p.Key, Arrival: p.Arrival,
+	}
+}
+
 // validate checks one pipeline; Key of the error is the pipeline's own key.
 func (p *PipelineConfig) validate() *configError {
 	if !pipelinePattern.MatchString(p.Name) {
-		return &configError{Key: "name", Value: p.Name, Allowed: "1 to 64 letters, digits, '-' and '_'"}
+		return &configError{Key: "name", Value: p.Name, Allowed: "1 to 64 letters, digits, '-', '_' and '.'"}
 	}
 	if strings.TrimSpace(p.Query) == "" {
 		return &configError{Key: "query", Value: p.Query, Allowed: "SELECT … INTO … FROM …"}
@@ -311,8 +341,11 @@ func (p *PipelineConfig) validate() *configError {
 		value Duration
 	}{{"late", p.Late}, {"out_of_order", p.OutOfOrder}, {"early", p.Early}} {
 		if time.Duration(d.value) > maxTolerance {
-			return &configError{Key: d.key, Value: d.value.String(), Allowed: "0s to 366d"}
+			return &configError{Key: d.key, Value: d.value.String(), Allowed: "0s to 20 days 23:59:59"}
 		}
+	}
+	if p.Early == 0 {
+		return &configError{Key: "early", Value: "0s", Allowed: "more than 0s: a record is never read before its time"}
 	}
 	for _, a := range []struct {
 		key, value string
@@ -320,8 +353,8 @@ func (p *PipelineConfig) validate() *configError {
 	}{
 		{"on_late", p.OnLate, []string{"adjust", "drop", "side_output", "accept"}},
 		{"on_out_of_order", p.OnOutOfOrder, []string{"adjust", "drop", "side_output", "accept"}},
-		{"on_early", p.OnEarly, []string{"drop", "side_output", "clamp"}},
-		{"arrival", p.Arrival, []string{"timestamp", "read"}},
+		{"on_early", p.OnEarly, []string{"side_output", "drop", "clamp"}},
+		{"arrival", p.Arrival, []string{"record", "read"}},
 	} {
 		if !slices.Contains(a.allowed, a.value) {
 			return &configError{Key: a.key, Value: a.value, Allowed: strings.Join(a.allowed, ", ")}
@@ -360,9 +393,4 @@ func isLoopbackName(h string) bool {
 	}
 	h = strings.ToLower(strings.TrimSuffix(h, "."))
 	return h == "localhost" || strings.HasSuffix(h, ".localhost")
-}
-
-// path makes a path of the data directory.
-func (c *Config) path(elem ...string) string {
-	return filepath.Join(append([]string{c.Data}, elem...)...)
 }

@@ -13,7 +13,7 @@ import (
 )
 
 func newDeviceCmd(a *app) *cobra.Command {
-	return group("device", "Create, read, delete, import and export devices",
+	return commandGroup("device", "Create, read, delete, import and export devices",
 		newDeviceCreateCmd(a), newDeviceShowCmd(a), newDeviceListCmd(a),
 		newDeviceDeleteCmd(a), newDeviceImportCmd(a), newDeviceExportCmd(a))
 }

@@ -2,7 +2,7 @@
 //
 // It is the only place where packages are connected: everything else takes
 // what it needs as arguments. Each file named after a subcommand holds that
-// subcommand; [run] is the whole program with its streams passed in, so that
+// subcommand; [execute] is the whole program with its streams passed in, so that
 // tests call it like a shell does.
 //
 // Nouns: a [Config] is the effective configuration (flag over environment

@@ -13,10 +13,12 @@ import (
 
 	"github.com/spf13/cobra"
 	"gopkg.in/yaml.v3"
+
+	"github.com/gemello/gemello/api"
 )
 
 func newPipelineCmd(a *app) *cobra.Command {
-	return group("pipeline", "Run, list and explain queries over streams",
+	return commandGroup("pipeline", "Run, list and explain queries over streams",
 		newPipelineApplyCmd(a), newPipelineListCmd(a), newPipelineDeleteCmd(a),
 		newPipelineExplainCmd(a), newPipelineWhyCmd(a))
 }
@@ -43,7 +45,7 @@ func newPipelineApplyCmd(a *app) *cobra.Command {
 			applied := []json.RawMessage{}
 			for i := range pipelines {
 				var out json.RawMessage
-				if err := c.call(ctx, "PUT", pipelinePath(pipelines[i].Name), nil, nil, &pipelines[i], &out); err != nil {
+				if err := c.call(ctx, "PUT", pipelinePath(pipelines[i].Name), nil, nil, pipelines[i].spec(), &out); err != nil {
 					return fmt.Errorf("apply %s: %w", pipelines[i].Name, err)
 				}
 				applied = append(applied, out)
@@ -62,6 +64,15 @@ func newPipelineApplyCmd(a *app) *cobra.Command {
 	return cmd
 }
 
+// spec is the pipeline as the admin API takes it.
+func (p *PipelineConfig) spec() *api.PipelineSpec {
+	text := func(d Duration) string { return time.Duration(d).String() }
+	return &api.PipelineSpec{
+		Name: p.Name, Query: p.Query, Late: text(p.Late), OutOfOrder: text(p.OutOfOrder), Early: text(p.Early),
+		OnLate: p.OnLate, OnOutOfOrder: p.OnOutOfOrder, OnEarly: p.OnEarly, Key: p.Key, Arrival: p.Arrival,
+	}
+}
+
 // pipelineFlags declares a flag for every setting of a pipeline but its name and
 // query.
 func pipelineFlags(cmd *cobra.Command, p *PipelineConfig) map[string]*keyFlag {
@@ -72,9 +83,9 @@ func pipelineFlags(cmd *cobra.Command, p *PipelineConfig) map[string]*keyFlag {
 		"early":           "how far ahead of its arrival a record's time may be",
 		"on_late":         "adjust, drop, side_output or accept",
 		"on_out_of_order": "adjust, drop, side_output or accept",
-		"on_early":        "drop, side_output or clamp",
+		"on_early":        "side_output, drop or clamp",
 		"key":             "column that the topic is partitioned by",
-		"arrival":         "timestamp (of the record) or read (when it was first read)",
+		"arrival":         "record (its timestamp) or read (when it was first read)",
 	} {
 		field, _, _ := fieldNamed(reflect.ValueOf(p).Elem(), name)
 		flags[name] = &keyFlag{kind: flagKind(field), shown: leafText(field)}
@@ -255,17 +266,14 @@ func newPipelineWhyCmd(a *app) *cobra.Command {
 	key := cmd.Flags().String("key", "", "the row's group key, such as a device id")
 	end := cmd.Flags().String("end", "", "the window's end, such as 2026-01-02T03:04:05Z")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		q := make(url.Values)
-		if *key != "" {
-			q.Set("key", *key)
+		if *key == "" || *end == "" {
+			return usagef("pipeline why: --key and --end are needed: they name one row of the results")
 		}
-		if *end != "" {
-			t, err := time.Parse(time.RFC3339Nano, *end)
-			if err != nil {
-				return usagef("pipeline why: --end: %s is not allowed; allowed: a UTC time such as 2026-01-02T03:04:05Z", quoteValue(*end))
-			}
-			q.Set("end", t.UTC().Format(time.RFC3339Nano))
+		t, err := time.Parse(time.RFC3339Nano, *end)
+		if err != nil {
+			return usagef("pipeline why: --end: %s is not allowed; allowed: a UTC time such as 2026-01-02T03:04:05Z", quoteValue(*end))
 		}
+		q := url.Values{"key": {*key}, "end": {t.UTC().Format(time.RFC3339Nano)}}
 		return f.printExplanation(cmd, pipelinePath(args[0])+"/why", q)
 	}
 	return cmd

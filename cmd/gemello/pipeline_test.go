@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-const appliedTemperature = `PUT /api/v1/pipelines/temperature {"name":"temperature","query":"SELECT 1","late":"10s","outOfOrder":"0s","early":"5m","onLate":"drop","onOutOfOrder":"adjust","onEarly":"drop","arrival":"timestamp"}`
+const appliedTemperature = `PUT /api/v1/pipelines/temperature {"name":"temperature","query":"SELECT 1","late":"10s","outOfOrder":"0s","early":"5m0s","onLate":"drop","onOutOfOrder":"adjust","onEarly":"side_output","arrival":"record"}`
 
 func TestPipelineApplyForms(t *testing.T) {
 	sql := writeTemp(t, "q.sql", "SELECT 1\n")
@@ -70,7 +70,7 @@ func TestPipelineExplainWhyDelete(t *testing.T) {
 	}{
 		{[]string{"explain", "p"}, "GET /api/v1/pipelines/p/explain", "explain of p\nin two lines\n"},
 		{[]string{"why", "p", "--key", "d 1", "--end", "2026-01-02T04:04:05+01:00"}, "GET /api/v1/pipelines/p/why?end=2026-01-02T03%3A04%3A05Z&key=d+1", "why of p\nin two lines\n"},
-		{[]string{"why", "p", "--json"}, "GET /api/v1/pipelines/p/why", "{\n  \"text\": \"why of p\\nin two lines\\n\",\n  \"detail\": {\n    \"n\": 1\n  }\n}\n"},
+		{[]string{"why", "p", "--key", "k", "--end", "2026-01-02T03:04:05Z", "--json"}, "GET /api/v1/pipelines/p/why?end=2026-01-02T03%3A04%3A05Z&key=k", "{\n  \"text\": \"why of p\\nin two lines\\n\",\n  \"detail\": {\n    \"n\": 1\n  }\n}\n"},
 		{[]string{"delete", "p"}, "DELETE /api/v1/pipelines/p", "deleted p\n"},
 	} {
 		code, stdout, stderr := f.run(t, "", append([]string{"pipeline"}, tc.args...)...)

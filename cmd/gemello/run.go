@@ -53,9 +53,9 @@ func usagef(format string, args ...any) error {
 	return &usageError{text: oneLine(fmt.Sprintf(format, args...))}
 }
 
-// run executes one command line and returns the exit code. It starts nothing
+// execute runs one command line and returns the exit code. It starts nothing
 // that outlives it.
-func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+func execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, lookupEnv: os.LookupEnv, environ: os.Environ}
 	return a.run(ctx, args)
 }
@@ -106,9 +106,9 @@ func interruptible(ctx context.Context) (context.Context, context.CancelFunc) {
 	return ctx, stop
 }
 
-// group makes a command that only holds others and says so when one is missing
+// commandGroup makes a command that only holds others and says so when one is missing
 // or unknown.
-func group(use, short string, subs ...*cobra.Command) *cobra.Command {
+func commandGroup(use, short string, subs ...*cobra.Command) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   use,
 		Short: short,

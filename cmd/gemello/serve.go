@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	rungroup "github.com/oklog/run"
+	"github.com/oklog/run"
 	"github.com/spf13/cobra"
 
 	"github.com/gemello/gemello/internal/pki"
@@ -144,7 +144,7 @@ func (s *server) runGroup(ctx context.Context, cfg *Config, env *nodeEnv, info *
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stop := func(error) { cancel() }
-	var g rungroup.Group
+	var g run.Group
 	g.Add(func() error { return runNode(ctx, cfg, env) }, stop)
 	g.Add(func() error {
 		ticker := time.NewTicker(certificateCheck)

@@ -2,9 +2,11 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"strconv"
 
@@ -80,6 +82,9 @@ func (c *adminClient) tail(ctx context.Context, topic string, o tailOptions, vis
 	for lines.Scan() {
 		if len(lines.Bytes()) == 0 {
 			continue // a sign of life from a quiet topic
+		}
+		if bytes.HasPrefix(lines.Bytes(), []byte(`{"error":`)) {
+			return parseAdminError(http.StatusOK, lines.Bytes())
 		}
 		if err := visit(lines.Bytes()); errors.Is(err, errTailDone) {
 			return nil

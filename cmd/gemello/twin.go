@@ -12,7 +12,7 @@ import (
 )
 
 func newTwinCmd(a *app) *cobra.Command {
-	return group("twin", "Read and change device twins", newTwinGetCmd(a), newTwinPatchCmd(a))
+	return commandGroup("twin", "Read and change device twins", newTwinGetCmd(a), newTwinPatchCmd(a))
 }
 
 func newTwinGetCmd(a *app) *cobra.Command {
