@@ -40,13 +40,12 @@ func classify(err error) error {
 	return err
 }
 
-// remedy adds to a damaged store's error what the operator is to do.
+// remedy adds to the error of a store that can't be read what the operator is
+// to do.
 func remedy(dir string, err error) error {
 	err = classify(err)
-	switch {
-	case errors.Is(err, ErrCorrupt):
+	if errors.Is(err, ErrCorrupt) || errors.Is(err, ErrFormat) {
 		return fmt.Errorf("open store %s: %w; move it away (mv '%s' '%s.bad') and start gemello again: it rebuilds the store from the log", dir, err, dir, dir)
-	default:
-		return fmt.Errorf("open store %s: %w", dir, err)
 	}
+	return fmt.Errorf("open store %s: %w", dir, err)
 }

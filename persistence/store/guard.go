@@ -21,12 +21,13 @@ const fullDiskPause = 50 * time.Millisecond
 // a full disk.
 type guardedFS struct {
 	vfs.FS
-	isCut atomic.Bool
-	full  atomic.Bool // the last background work failed for lack of room
+	isCut   atomic.Bool
+	failing atomic.Pointer[error] // why the last background work failed; nil: it did not
+	failed  chan struct{}         // holds a token after a failure
 }
 
 func newGuardedFS(inner vfs.FS) *guardedFS {
-	g := &guardedFS{}
+	g := &guardedFS{failed: make(chan struct{}, 1)}
 	paused := vfs.OnDiskFull(inner, func() { time.Sleep(fullDiskPause) })
 	g.FS = errorfs.Wrap(paused, errorfs.InjectorFunc(func(op errorfs.Op) error {
 		if g.isCut.Load() && op.Kind.ReadOrWrite() == errorfs.OpIsWrite {
@@ -42,16 +43,29 @@ func (g *guardedFS) Unwrap() vfs.FS { return g.FS }
 
 func (g *guardedFS) cut() { g.isCut.Store(true) }
 
+// backgroundError and backgroundDone follow Pebble's flushes and compactions,
+// which are repeated until they succeed.
 func (g *guardedFS) backgroundError(err error) {
-	if errors.Is(classify(err), ErrDiskFull) {
-		g.full.Store(true)
+	err = classify(err)
+	g.failing.Store(&err)
+	select {
+	case g.failed <- struct{}{}:
+	default:
 	}
 }
 
 func (g *guardedFS) backgroundDone(err error) {
 	if err == nil {
-		g.full.Store(false)
+		g.failing.Store(nil)
 	}
+}
+
+// background returns why Pebble's background work is failing at present.
+func (g *guardedFS) background() error {
+	if err := g.failing.Load(); err != nil {
+		return *err
+	}
+	return nil
 }
 
 // room returns ErrDiskFull when fewer than need bytes are free at dir. A file

@@ -15,11 +15,10 @@ type Scratch struct {
 	reserve int64
 	fs      *guardedFS
 	db      *pebble.DB
-	unasked int64 // bytes written since the disk was last asked for room
+	limit   int             // bytes in memory at which they go to disk
+	inMem   int             // bytes written since they last did
+	flushed <-chan struct{} // closed when what went before is on disk; nil at first
 }
-
-// askRoomEvery bounds how much is written between two looks at the free room.
-const askRoomEvery = 256 << 10
 
 // Scratch returns the store's scratch space and makes it on the first call. It
 // is closed with the store.
@@ -29,8 +28,11 @@ func (s *Store) Scratch() (*Scratch, error) {
 	if s.scratch != nil {
 		return s.scratch, nil
 	}
-	c := &Scratch{dir: s.path(scratchDir), reserve: s.opts.ReserveBytes, fs: newGuardedFS(s.opts.FS), unasked: askRoomEvery}
+	c := &Scratch{dir: s.path(scratchDir), reserve: s.opts.ReserveBytes, fs: newGuardedFS(s.opts.FS), limit: s.opts.MemTableSize}
 	e := engineOptions(s.opts, c.fs)
+	// Pebble would hold up a writer until a full disk has room. The limit is
+	// therefore kept here, and Pebble's own is out of reach.
+	e.MemTableSize *= 2
 	e.MemTableStopWritesThreshold = 4
 	// Pebble repeats what failed until it succeeds; that is how a full disk is
 	// seen to have room again.
@@ -80,21 +82,44 @@ func (c *Scratch) Bytes() int64 {
 	return int64(m.DiskSpaceUsage() + m.MemTable.Size)
 }
 
-// admit refuses a write that Pebble would hold up for as long as the disk is
-// full.
+// entryOverhead is what an entry takes in memory beside its key and value.
+const entryOverhead = 64
+
+// admit makes room in memory for n bytes: when the limit is reached, what is
+// there goes to disk in the background, after what went before has arrived.
 func (c *Scratch) admit(n int) error {
 	if c.fs.isCut.Load() {
 		return c.wrap("write", ErrFailed)
 	}
-	if c.fs.full.Load() {
-		return c.wrap("write", ErrDiskFull)
+	if err := c.fs.background(); err != nil {
+		return c.wrap("write", err)
 	}
-	if c.unasked += int64(n); c.unasked >= askRoomEvery {
-		if err := c.fs.room(c.dir, c.reserve); err != nil {
-			return c.wrap("write", err)
+	if c.inMem += n + entryOverhead; c.inMem < c.limit {
+		return nil
+	}
+	c.inMem -= n + entryOverhead
+	if err := c.fs.room(c.dir, c.reserve); err != nil {
+		return c.wrap("write", err)
+	}
+	if c.flushed != nil {
+		select {
+		case <-c.fs.failed: // left from an earlier failure
+		default:
 		}
-		c.unasked = 0
+		select {
+		case <-c.flushed:
+		case <-c.fs.failed:
+			if err := c.fs.background(); err != nil {
+				return c.wrap("write", err)
+			}
+			return c.wrap("write", errors.New("disk failed a moment ago; try again"))
+		}
 	}
+	var err error
+	if c.flushed, err = c.db.AsyncFlush(); err != nil {
+		return c.wrap("write", err)
+	}
+	c.inMem = n + entryOverhead
 	return nil
 }
 

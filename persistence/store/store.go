@@ -4,8 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -55,8 +59,16 @@ func Open(o Options) (*Store, error) {
 	s := &Store{opts: o, fs: newGuardedFS(o.FS)}
 	s.engine = engineOptions(o, s.fs)
 	s.engine.EnsureDefaults() // Open sets them on a copy, and flushes need them
-	if s.db, err = pebble.Open(s.path(contentsDir), s.engine); err != nil {
-		return nil, remedy(o.Dir, markMissing(err))
+	s.db, err = pebble.Open(s.path(contentsDir), s.engine)
+	if err = classifyOpen(err); errors.Is(err, ErrCorrupt) && s.isUnborn() {
+		o.Logger.Warn("making a store anew whose making was cut short", "dir", o.Dir, "err", err)
+		if err = s.fs.RemoveAll(s.path(contentsDir)); err == nil {
+			s.db, err = pebble.Open(s.path(contentsDir), s.engine)
+			err = classifyOpen(err)
+		}
+	}
+	if err != nil {
+		return nil, remedy(o.Dir, err)
 	}
 	if err := s.prepare(); err != nil {
 		return nil, remedy(o.Dir, errors.Join(err, s.db.Close()))
@@ -64,16 +76,28 @@ func Open(o Options) (*Store, error) {
 	return s, nil
 }
 
-// markMissing classes a file that is named by the table of contents but absent
-// with damage: Pebble reports it without the mark.
-func markMissing(err error) error {
-	if errors.Is(err, pebble.ErrDBDoesNotExist) || pebble.IsCorruptionError(err) {
+// classifyOpen adds to classify that whatever the disk itself has not refused is
+// damage: Pebble marks few of the things that it can't make sense of.
+func classifyOpen(err error) error {
+	err = classify(err)
+	var errno syscall.Errno
+	switch {
+	case err == nil, errors.Is(err, ErrCorrupt), errors.Is(err, ErrDiskFull):
+		return err
+	case errors.Is(err, fs.ErrNotExist):
+		// A file that the table of contents names.
+	case errors.As(err, &errno), strings.Contains(err.Error(), "lock held by current process"):
 		return err
 	}
-	if bytes.Contains([]byte(err.Error()), []byte("does not exist")) {
-		return fmt.Errorf("%w: %w", ErrCorrupt, err)
-	}
-	return err
+	return fmt.Errorf("%w: %w", ErrCorrupt, err)
+}
+
+// isUnborn reports whether the directory holds no table at all. Pebble writes
+// its first files before it syncs their names, so a crash may leave some of
+// them; nothing can have been flushed then, and an empty store is the truth.
+func (s *Store) isUnborn() bool {
+	names, err := s.fs.List(s.path(contentsDir))
+	return err == nil && !slices.ContainsFunc(names, func(n string) bool { return strings.HasSuffix(n, ".sst") })
 }
 
 // prepare empties the throw-away directories, which the lock on the contents
