@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -40,7 +41,7 @@ type AdminOptions struct {
 	Console   http.Handler // of all paths that are not the API's
 
 	Now        func() time.Time      // nil: time.Now
-	Random     io.Reader             // nil: crypto/rand
+	Random     io.Reader             // nil: crypto/rand; used from many goroutines
 	Timeout    time.Duration         // of one call on the hub; zero: 30 s
 	Logger     *slog.Logger          // nil: discard
 	Registerer prometheus.Registerer // nil: metrics are not exposed
@@ -115,7 +116,10 @@ func (a *Admin) render(c *call) func(failure, string) []byte {
 
 func (a *Admin) ownHost(host string) bool {
 	name := host
-	if h, _, err := net.SplitHostPort(host); err == nil {
+	if h, port, err := net.SplitHostPort(host); err == nil {
+		if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+			return false
+		}
 		name = h
 	}
 	name = strings.Trim(name, "[]")

@@ -165,6 +165,13 @@ func DeviceError(err error, tracking string, at time.Time) (status int, body []b
 	return f.status, f.shape3(f.message(err), tracking, at)
 }
 
+// MethodError returns the number and body that a direct method answers an error
+// with (shape 2).
+func MethodError(err error, tracking string, at time.Time) (status int, body []byte) {
+	f := classify(err)
+	return f.status, f.shape2(f.message(err), tracking, at)
+}
+
 // marshal encodes without HTML escapes; all that is passed to it can be encoded.
 func marshal(v any) []byte {
 	var b jsonBuffer

@@ -169,13 +169,18 @@ type bench struct {
 	service  *Service
 }
 
-// counter makes the "random" bytes of tests.
-type counter byte
+// counter makes the "random" bytes of tests, for any goroutine.
+type counter struct {
+	mu sync.Mutex
+	n  byte
+}
 
 func (c *counter) Read(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for i := range p {
-		*c++
-		p[i] = byte(*c)
+		c.n++
+		p[i] = c.n
 	}
 	return len(p), nil
 }

@@ -25,7 +25,7 @@ type ServiceOptions struct {
 	// Skew is how long after its end a token is still accepted; zero: not at all.
 	Skew       time.Duration
 	Now        func() time.Time      // nil: time.Now
-	Random     io.Reader             // nil: crypto/rand; makes keys and ids
+	Random     io.Reader             // nil: crypto/rand; makes keys and ids, used from many goroutines
 	Timeout    time.Duration         // of one call on the hub; zero: 30 s
 	Logger     *slog.Logger          // nil: discard
 	Registerer prometheus.Registerer // nil: metrics are not exposed

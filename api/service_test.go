@@ -197,8 +197,7 @@ func TestAPIVersionIsNeeded(t *testing.T) {
 func TestAuthorization(t *testing.T) {
 	b := newBench(t)
 	b.must(200, "PUT", "/devices/d1", `{}`)
-	elsewhere := counter(99)
-	other, err := credential.NewKeys(&elsewhere)
+	other, err := credential.NewKeys(&counter{n: 99})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -454,9 +453,9 @@ func TestErrorsOfTheHub(t *testing.T) {
 				t.Errorf("shape 3: %d %s %v", status, body, err)
 			}
 			var shape2 struct{ Message, ExceptionMessage string }
-			f := classify(tt.err)
-			if err := json.Unmarshal(f.shape2("m", "t-2", testTime), &shape2); err != nil || shape2.ExceptionMessage != "" {
-				t.Errorf("shape 2: %v %v", shape2, err)
+			status, body = MethodError(b.hub.fail, "t-2", testTime)
+			if err := json.Unmarshal(body, &shape2); err != nil || status != tt.status || shape2.ExceptionMessage != "" {
+				t.Errorf("shape 2: %d %v %v", status, shape2, err)
 			}
 			var inner map[string]any
 			if err := json.Unmarshal([]byte(shape2.Message), &inner); err != nil || inner["errorCode"] != float64(tt.number) {
