@@ -11,7 +11,8 @@ import (
 // earlier ones, as if each had been applied in turn. The zero Batch is empty
 // and ready. It copies what it is given, and is not safe for concurrent use.
 type Batch struct {
-	buf    []byte
+	chunk  []byte // keys and values are cut from it
+	bytes  int64
 	points []point
 	ranges []span
 }
@@ -51,22 +52,25 @@ func (b *Batch) DeleteRange(lo, hi []byte) {
 func (b *Batch) Len() int { return len(b.points) + len(b.ranges) }
 
 // Bytes returns the size of the keys and values collected.
-func (b *Batch) Bytes() int64 { return int64(len(b.buf)) }
+func (b *Batch) Bytes() int64 { return b.bytes }
 
 // Reset empties the batch for reuse.
 func (b *Batch) Reset() {
-	b.buf = nil
 	clear(b.points)
 	clear(b.ranges)
-	b.points, b.ranges = b.points[:0], b.ranges[:0]
+	b.chunk, b.bytes, b.points, b.ranges = b.chunk[:0], 0, b.points[:0], b.ranges[:0]
 }
 
-// copy appends p to the arena. A grown arena leaves earlier slices on the old
-// one, so they stay valid.
+const chunkBytes = 64 << 10
+
 func (b *Batch) copy(p []byte) []byte {
-	n := len(b.buf)
-	b.buf = append(b.buf, p...)
-	return b.buf[n:len(b.buf):len(b.buf)]
+	if cap(b.chunk)-len(b.chunk) < len(p) {
+		b.chunk = make([]byte, 0, max(chunkBytes, len(p)))
+	}
+	n := len(b.chunk)
+	b.chunk = append(b.chunk, p...)
+	b.bytes += int64(len(p))
+	return b.chunk[n:len(b.chunk):len(b.chunk)]
 }
 
 // settle returns the net effect of the batch: points in key order, one a key
