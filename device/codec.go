@@ -37,8 +37,8 @@ func (d *decoder) uint() uint64 {
 	var v uint64
 	for i := 0; i < len(d.in) && i < binary.MaxVarintLen64; i++ {
 		b := d.in[i]
-		if i == binary.MaxVarintLen64-1 && b > 1 {
-			break
+		if i == binary.MaxVarintLen64-1 && b > 1 || i > 0 && b == 0 {
+			break // over 64 bits, or not the shortest form
 		}
 		v |= uint64(b&0x7f) << (7 * i)
 		if b < 0x80 {

@@ -26,8 +26,6 @@ const (
 	KindTwin         = "twin"         // body: {"tags":…,"properties":{"desired":…}} from the service side
 	KindReported     = "reported"     // body: JSON merge patch of reported properties
 	KindIdentity     = "identity"     // body: Change in its binary form, keys sealed
-	KindTwinPatch    = "twin-patch"   // body: TwinChange.Body, to be merged
-	KindTwinReplace  = "twin-replace" // body: TwinChange.Body, to take the place of tags and desired
 	KindDelete       = "delete"       // body: empty
 	KindConnected    = "connected"    // body: empty
 	KindDisconnected = "disconnected" // body: empty
