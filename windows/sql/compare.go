@@ -12,6 +12,13 @@ import (
 // NULL: an operand is NULL, or the cast failed.
 func compare(a, b *windows.Value) (int, bool) {
 	ka, kb := a.Kind(), b.Kind()
+	if ka == windows.Float && kb == windows.Float {
+		if x, y := a.Float(), b.Float(); x < y {
+			return -1, true
+		} else if x > y {
+			return 1, true
+		}
+	}
 	if ka == kb || isNumber(a) && isNumber(b) {
 		return windows.Compare(a, b)
 	}
@@ -79,32 +86,60 @@ func comparisonOf(op string) comparison {
 	return 0
 }
 
-func (c comparison) of(a, b *windows.Value) windows.Value {
+func (c comparison) of(a, b *windows.Value) tri {
 	order, ok := compare(a, b)
 	if !ok {
+		return unknown
+	}
+	return triOf(c&(1<<(order+1)) != 0)
+}
+
+// tri is a value of three-valued logic (semantics 6.4).
+type tri uint8
+
+const (
+	unknown tri = iota
+	isFalse
+	isTrue
+)
+
+func triOf(b bool) tri {
+	if b {
+		return isTrue
+	}
+	return isFalse
+}
+
+func (t tri) not() tri {
+	switch t {
+	case isFalse:
+		return isTrue
+	case isTrue:
+		return isFalse
+	}
+	return unknown
+}
+
+// value gives the condition as a bit, unknown as NULL.
+func (t tri) value() windows.Value {
+	if t == unknown {
 		return windows.Value{}
 	}
-	return windows.BitOf(c&(1<<(order+1)) != 0)
+	return windows.BitOf(t == isTrue)
 }
 
-// truth reads a value as a condition: false, true, or unknown (known is
-// false). Numbers other than 0 are true.
-func truth(v *windows.Value) (is, known bool) {
+// truth reads a value as a condition: bits, and numbers, which are true unless
+// they are 0. All else is unknown.
+func truth(v *windows.Value) tri {
 	switch v.Kind() {
 	case windows.Bit:
-		return v.Bit(), true
+		return triOf(v.Bit())
 	case windows.Bigint:
-		return v.Bigint() != 0, true
+		return triOf(v.Bigint() != 0)
 	case windows.Float:
-		return v.Float() != 0, true
+		return triOf(v.Float() != 0)
 	}
-	return false, false
-}
-
-// holds reports whether a condition is true rather than false or unknown.
-func holds(v windows.Value) bool {
-	is, known := truth(&v)
-	return is && known
+	return unknown
 }
 
 // equalNames compares names as queries do.

@@ -108,7 +108,7 @@ func compile(s *selectStmt, o Options) (*Query, error) {
 		q.Over = append(q.Over, k)
 	}
 	if s.where != nil {
-		if q.Where, err = c.compileExpr(s.where); err != nil {
+		if q.Where, err = c.compileCondition(s.where); err != nil {
 			return nil, err
 		}
 	}
@@ -128,7 +128,7 @@ func compile(s *selectStmt, o Options) (*Query, error) {
 				c.aliases[strings.ToLower(item.alias)] = item.expr
 			}
 		}
-		if q.Having, err = c.compileExpr(s.having); err != nil {
+		if q.Having, err = c.compileCondition(s.having); err != nil {
 			return nil, err
 		}
 	}
@@ -234,6 +234,16 @@ func (c *compiler) compileExpr(x expr) (*Expr, error) {
 		return nil, err
 	}
 	return c.expression(x, v), nil
+}
+
+func (c *compiler) compileCondition(x expr) (*Expr, error) {
+	cond, err := c.condition(x)
+	if err != nil {
+		return nil, err
+	}
+	e := c.expression(x, cond.code())
+	e.cond = cond.eval
+	return e, nil
 }
 
 // group compiles GROUP BY: the window and the keys.

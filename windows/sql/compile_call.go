@@ -67,15 +67,15 @@ func (c *compiler) call(x *call) (code, error) {
 	}
 	switch name {
 	case "System.Timestamp":
-		return code{func(e *Env) windows.Value { return windows.DatetimeOf(e.Timestamp) }, false}, nil
+		return code{eval: func(e *Env) windows.Value { return windows.DatetimeOf(e.Timestamp) }, on: c.onTime()}, nil
 	case "System.WindowStart", "System.WindowEnd":
 		if !c.windowed {
 			return code{}, errorAt(x.Pos, "SELECT or HAVING of a query with GROUP BY", "%s() outside of a window", name)
 		}
 		if name == "System.WindowStart" {
-			return code{func(e *Env) windows.Value { return windows.DatetimeOf(e.Start) }, false}, nil
+			return code{eval: func(e *Env) windows.Value { return windows.DatetimeOf(e.Start) }, on: onWindow}, nil
 		}
-		return code{func(e *Env) windows.Value { return windows.DatetimeOf(e.Timestamp) }, false}, nil
+		return code{eval: func(e *Env) windows.Value { return windows.DatetimeOf(e.Timestamp) }, on: onWindow}, nil
 	case "System.Window":
 		return code{}, unsupported(x.Pos, "System.Window().Id")
 	}
@@ -108,6 +108,14 @@ func (c *compiler) call(x *call) (code, error) {
 		e.stack = e.stack[:base]
 		return v
 	}, args...), nil
+}
+
+// onTime says what System.Timestamp() changes with.
+func (c *compiler) onTime() dependence {
+	if c.windowed {
+		return onWindow
+	}
+	return onRow
 }
 
 func checkArgs(x *call, name string, least, most int) error {
@@ -166,7 +174,7 @@ func (c *compiler) aggregate(x *call, kind windows.AggregateKind) (code, error) 
 		at = len(c.q.Aggregates)
 		c.q.Aggregates = append(c.q.Aggregates, a)
 	}
-	return code{func(e *Env) windows.Value { return e.results[at] }, false}, nil
+	return varying(func(e *Env) windows.Value { return e.results[at] }), nil
 }
 
 // argument returns the index of an aggregate's argument; equal ones share it.
@@ -321,7 +329,7 @@ func datePart(x *call) (unit, error) {
 // dateOperand compiles a datetime argument; a literal is read now.
 func (c *compiler) dateOperand(x expr) (code, error) {
 	v, err := c.expr(x)
-	if err != nil || !v.constant {
+	if err != nil || !v.constant() {
 		return v, err
 	}
 	if s := v.value(); s.Kind() == windows.String {
@@ -398,12 +406,12 @@ func (c *compiler) dateAdd(x *call, u unit, n, base code) code {
 	f, g := n.eval, base.eval
 	// A number of fixed units since a fixed instant, as in epoch milliseconds,
 	// is one multiplication.
-	if step := u.fixed(); step != 0 && base.constant && !n.constant {
+	if step := u.fixed(); step != 0 && base.constant() && !n.constant() {
 		if b := base.value(); b.Kind() == windows.Datetime {
 			from := b.Datetime()
 			least := (windows.MinTick - from) / step
 			most := (windows.MaxTick - from) / step
-			return code{func(e *Env) windows.Value {
+			return code{on: n.on, eval: func(e *Env) windows.Value {
 				v := f(e)
 				if v.Kind() != windows.Bigint {
 					if v.IsNull() {
@@ -420,7 +428,7 @@ func (c *compiler) dateAdd(x *call, u unit, n, base code) code {
 					return e.overflow()
 				}
 				return windows.DatetimeOf(from + i*step)
-			}, false}
+			}}
 		}
 	}
 	return fold(func(e *Env) windows.Value {

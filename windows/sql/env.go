@@ -33,7 +33,7 @@ type Env struct {
 	keys     []windows.Value
 	results  []windows.Value
 	stack    []windows.Value // arguments of the calls under way
-	key      []byte          // key tuple of a result
+	fixed    []fixed         // by output
 }
 
 // reset starts a new record.

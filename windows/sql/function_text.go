@@ -1,6 +1,7 @@
 package sql
 
 import (
+	"math"
 	"strings"
 	"unicode/utf8"
 
@@ -180,13 +181,13 @@ func substring(e *Env, expr expr, a []windows.Value) windows.Value {
 	if n < 0 {
 		return e.fail(expr, a[2], "expected a length that is not negative")
 	}
-	const far = 1 << 40
-	start = max(min(start, far), -far) - 1
-	n = min(n, 2*far)
-	end := start + n
-	start, end = max(start, 0), max(end, 0)
-	from := runeIndex(s, start)
-	return windows.StringOf(s[from : from+runeIndex(s[from:], end-start)])
+	from := 0
+	if start > 0 {
+		from = runeIndex(s, start-1)
+	} else if n += max(start, -math.MaxInt64) - 1; n < 0 {
+		n = 0
+	}
+	return windows.StringOf(s[from : from+runeIndex(s[from:], n)])
 }
 
 func replace(e *Env, expr expr, a []windows.Value) windows.Value {

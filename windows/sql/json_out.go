@@ -60,6 +60,9 @@ func appendFloat(dst []byte, f float64) []byte {
 		if i := int64(f); float64(i) == f {
 			return strconv.AppendInt(dst, i, 10)
 		}
+		if out, ok := appendDecimal(dst, f, abs); ok {
+			return out
+		}
 	} else if !(abs <= math.MaxFloat64) {
 		return append(dst, "null"...)
 	}
@@ -67,6 +70,34 @@ func appendFloat(dst []byte, f float64) []byte {
 		return strconv.AppendFloat(dst, f, 'e', -1, 64)
 	}
 	return strconv.AppendFloat(dst, f, 'f', -1, 64)
+}
+
+// appendDecimal writes a float that is a number of up to 15 digits with up to 6
+// decimals, as readings of sensors are. Up to 15 digits every decimal has a
+// float of its own, so that the one found is the shortest form; the division
+// of two exact integers rounds as reading the decimal does.
+func appendDecimal(dst []byte, f, abs float64) ([]byte, bool) {
+	k := 6
+	if abs >= 1e9 {
+		if k = 3; abs >= 1e12 {
+			return dst, false
+		}
+	}
+	m := abs * pow10[k]
+	n := uint64(m + 0.5)
+	if r := float64(n); math.Abs(m-r) > m*0x1p-51 || r/pow10[k] != abs {
+		return dst, false
+	}
+	scale := uint64(pow10[k])
+	for n%10 == 0 {
+		n, scale, k = n/10, scale/10, k-1
+	}
+	if f < 0 {
+		dst = append(dst, '-')
+	}
+	dst = strconv.AppendUint(dst, n/scale, 10)
+	dst = append(dst, '.')
+	return appendPadded(dst, int64(n%scale), k), true
 }
 
 const hexDigits = "0123456789abcdef"

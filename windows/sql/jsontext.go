@@ -242,6 +242,12 @@ func (t *jsonText) number(i int, v *windows.Value) int {
 	var m uint64
 	n := 0 // significant digits
 	lead := i
+	if i+8 <= len(data) {
+		if w := binary.LittleEndian.Uint64(data[i:]); eightDigits(w) {
+			m = valueOfEight(w)
+			i += 8
+		}
+	}
 	for i < len(data) && data[i]-'0' <= 9 {
 		m = m*10 + uint64(data[i]-'0')
 		i++
@@ -321,6 +327,20 @@ func (t *jsonText) number(i int, v *windows.Value) int {
 	}
 	t.slowFloat(begin, i, v)
 	return i
+}
+
+// eightDigits reports whether the eight characters of w are digits: adding 6
+// carries out of the low half of a byte that is 10 or more.
+func eightDigits(w uint64) bool {
+	return (w&0xf0f0f0f0f0f0f0f0)|((w+0x0606060606060606)&0xf0f0f0f0f0f0f0f0)>>4 == 0x3333333333333333
+}
+
+// valueOfEight reads eight digits, the first in the lowest byte, adding up
+// neighbours: digits to pairs, pairs to fours, fours to the number.
+func valueOfEight(w uint64) uint64 {
+	w -= '0' * ones
+	w = w*10 + w>>8
+	return (w&0x000000ff000000ff*(100+1000000<<32) + w>>16&0x000000ff000000ff*(1+10000<<32)) >> 32
 }
 
 func (t *jsonText) slowFloat(begin, end int, v *windows.Value) {

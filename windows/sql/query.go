@@ -11,6 +11,7 @@ type Expr struct {
 	plan   string // with every name resolved
 	folded string // plan with the case of columns folded
 	code
+	cond func(*Env) tri // of WHERE and HAVING
 }
 
 // Eval gives the value of the expression. What went wrong is in env.Errors
@@ -90,7 +91,7 @@ func (q *Query) String() string { return q.text }
 
 // Accept reports whether WHERE is true for the record in env.
 func (q *Query) Accept(env *Env) bool {
-	return q.Where == nil || holds(q.Where.eval(env))
+	return q.Where == nil || q.Where.cond(env) == isTrue
 }
 
 // EventTime evaluates TIMESTAMP BY. False means that the record has no usable

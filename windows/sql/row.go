@@ -16,7 +16,6 @@ func (e *Env) SetResult(key []byte, results []windows.Value, start, end windows.
 	e.Errors = e.Errors[:0]
 	e.Start, e.Timestamp = start, end
 	e.results = results
-	e.key = key
 	// One string without zero bytes is its own text between tag and end.
 	if n := len(key) - 1; len(e.query.Keys) == 1 && n > 0 && key[0] == stringKey && bytes.IndexByte(key, 0) == n {
 		e.keys = append(e.keys[:0], windows.StringOf(aliasString(key[1:n])))
@@ -32,7 +31,7 @@ func (e *Env) SetResult(key []byte, results []windows.Value, start, end windows.
 
 // Keep reports whether HAVING is true for the result in env.
 func (q *Query) Keep(env *Env) bool {
-	return q.Having == nil || holds(q.Having.eval(env))
+	return q.Having == nil || q.Having.cond(env) == isTrue
 }
 
 // NewEnv makes an environment for results of windows only.
@@ -54,11 +53,41 @@ func (q *Query) AppendRow(dst []byte, env *Env) []byte {
 			dst = append(dst, ',')
 		}
 		comma = true
+		if out.expr.on != onRow {
+			dst = env.appendFixed(dst, out, i)
+			continue
+		}
 		dst = append(dst, out.prefix...)
 		v := out.expr.eval(env)
 		dst = appendJSON(dst, &v)
 	}
 	return append(dst, '}')
+}
+
+// fixed is the text of a column that is the same in all rows of a window.
+type fixed struct {
+	start, end windows.Tick
+	text       []byte
+}
+
+func (e *Env) appendFixed(dst []byte, out *output, i int) []byte {
+	if e.fixed == nil {
+		e.fixed = make([]fixed, len(e.query.outputs))
+	}
+	f := &e.fixed[i]
+	if len(f.text) > 0 && (out.expr.constant() || f.start == e.Start && f.end == e.Timestamp) {
+		return append(dst, f.text...)
+	}
+	failed, counts := len(e.Errors), e.Counts
+	v := out.expr.eval(e)
+	f.start, f.end = e.Start, e.Timestamp
+	f.text = append(f.text[:0], out.prefix...)
+	f.text = appendJSON(f.text, &v)
+	dst = append(dst, f.text...)
+	if len(e.Errors) != failed || e.Counts != counts {
+		f.text = f.text[:0] // every row reports it
+	}
+	return dst
 }
 
 // appendStar writes the members of the payload, then of devices the built-in

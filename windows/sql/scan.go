@@ -295,19 +295,19 @@ func (s *Scanner) object(i int, n *node, depth int) int {
 				return i
 			}
 		}
-		if i < len(data) && data[i] == ' ' {
-			i++
+		if i < len(data) && data[i] <= ' ' {
+			i = s.space(i)
 		}
 		if e.group < 0 {
-			i = s.skip(s.space(i), depth)
+			i = s.skip(i, depth)
 		} else {
-			i = s.member(s.space(i), n, e, depth)
+			i = s.member(i, n, e, depth)
 		}
 		if i < 0 {
 			return i
 		}
-		if i < len(data) && data[i] == ',' {
-			i = s.space(i + 1)
+		if i+1 < len(data) && data[i] == ',' && data[i+1] == '"' {
+			i++
 		} else if i, more = s.next(i, '}'); i < 0 {
 			return i
 		}
@@ -360,22 +360,15 @@ func (s *Scanner) member(i int, n *node, e *shapeEntry, depth int) int {
 	if !s.take(c, e.exact) {
 		return s.skip(i, depth)
 	}
-	if i < len(s.data) {
-		switch s.data[i] {
-		case '{':
-			if c.slot < 0 {
-				return s.object(i, c, depth+1)
-			}
-			var v windows.Value
-			if i = s.record(i, depth+1, &v); i >= 0 {
-				s.assign(c, v)
-			}
-			return i
-		case '[':
-			if c.slot < 0 {
-				return s.skip(i, depth)
-			}
+	if i < len(s.data) && s.data[i] == '{' {
+		if c.slot < 0 {
+			return s.object(i, c, depth+1)
 		}
+		var v windows.Value
+		if i = s.record(i, depth+1, &v); i >= 0 {
+			s.assign(c, v)
+		}
+		return i
 	}
 	if c.slot < 0 {
 		return s.skip(i, depth)
