@@ -101,13 +101,15 @@ func (c *conn) closeLocked(b *breach) {
 	if !c.attached {
 		return
 	}
+	grace := closeGrace
 	if b == errSlow {
-		c.out, c.outItems = c.out[:0], 0
+		// It would not read the rest either.
+		c.out, c.outItems, grace = c.out[:0], 0, 0
 	}
 	if c.level == level5 && b.code != codeSuccess {
 		c.out = append(c.out, typeDisconnect<<4, 2, b.code, 0)
 	}
-	c.nc.SetWriteDeadline(time.Now().Add(closeGrace))
+	c.nc.SetWriteDeadline(time.Now().Add(grace))
 	c.flushLocked()
 }
 

@@ -16,46 +16,43 @@ import (
 
 // handshake leads a connection from accept to CONNACK. Then a goroutine of its
 // own, with a small stack, reads on.
-func (s *Server) handshake(raw net.Conn, cfg *tls.Config, protocol string) {
+func (s *Server) handshake(c *conn, cfg *tls.Config, protocol string) {
 	defer s.wg.Done()
-	nc := raw
-	budget := &budgetConn{Conn: raw}
+	budget := &budgetConn{Conn: c.nc}
 	if cfg != nil {
 		budget.left.Store(preAuth)
-		nc = tls.Server(budget, cfg)
+		c.nc = tls.Server(budget, cfg)
 	}
 	deadline := time.Now().Add(s.limits.HandshakeTime)
-	nc.SetDeadline(deadline)
+	c.nc.SetDeadline(deadline)
 	ctx, cancel := context.WithDeadline(context.Background(), deadline)
 	defer cancel()
-	c := newConn(s, nc)
-	err := s.admit(ctx, c, protocol)
+	err := s.admit(ctx, c, budget, protocol)
 
 	s.mu.Lock()
-	delete(s.pending, raw)
+	delete(s.pending, c)
 	s.mu.Unlock()
 	<-s.slots
 	s.metrics.handshakes.Dec()
 
 	if err == nil {
-		budget.left.Store(unlimited)
 		return
 	}
 	c.release()
 	var no *refusal
 	if !errors.As(err, &no) {
 		s.metrics.failed(handshakeFailure(err))
-		nc.Close()
+		c.nc.Close()
 		return
 	}
 	s.metrics.rejected(no.label)
-	s.log.Info("mqtt connect refused", "client", c.clientID, "cause", no.label, "remote", raw.RemoteAddr().String(), "err", err)
+	s.log.Info("mqtt connect refused", "client", c.clientID, "cause", no.label, "remote", c.nc.RemoteAddr().String(), "err", err)
 	s.deny(c, no)
 }
 
 // admit runs the handshake. The error is a *refusal when the client shall have
 // a CONNACK. After success the connection lives on by itself.
-func (s *Server) admit(ctx context.Context, c *conn, protocol string) error {
+func (s *Server) admit(ctx context.Context, c *conn, budget *budgetConn, protocol string) error {
 	certs, err := peerCertificates(ctx, c.nc)
 	if err != nil {
 		return err
@@ -98,6 +95,7 @@ func (s *Server) admit(ctx context.Context, c *conn, protocol string) error {
 			c.Close(ingest.ReasonExpired)
 		}
 	}
+	budget.left.Store(unlimited)
 	return s.enter(c, &msg)
 }
 

@@ -36,8 +36,7 @@ func (c *conn) serve() *breach {
 			return asBreach(err)
 		}
 		if c.draining.Load() {
-			c.drain()
-			return errStopped
+			break
 		}
 		c.lastSeen.Store(c.s.coarse.Load())
 		c.busy.Store(false)
@@ -53,7 +52,12 @@ func (c *conn) serve() *breach {
 			c.shrink()
 		}
 		c.w += n
+		if c.draining.Load() {
+			break
+		}
 	}
+	c.drain()
+	return errStopped
 }
 
 // consume handles all packets that are complete and makes room for more.

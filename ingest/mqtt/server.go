@@ -47,7 +47,7 @@ type Server struct {
 	closed    bool
 	sweeping  bool
 	listeners map[net.Listener]struct{}
-	pending   map[net.Conn]struct{} // in their handshake
+	pending   map[*conn]net.Conn // in their handshake
 }
 
 // New returns a Server that accepts nothing until Serve or ServeConn is called.
@@ -67,7 +67,7 @@ func New(o Options) *Server {
 		quit:      make(chan struct{}),
 		flushes:   make(chan *conn),
 		listeners: make(map[net.Listener]struct{}),
-		pending:   make(map[net.Conn]struct{}),
+		pending:   make(map[*conn]net.Conn),
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -162,11 +162,12 @@ func (s *Server) begin(nc net.Conn, cfg *tls.Config, protocol string) {
 		s.wg.Add(1)
 		go s.sweepAll()
 	}
-	s.pending[nc] = struct{}{}
+	c := newConn(s, nc)
+	s.pending[c] = nc
 	s.wg.Add(1)
 	s.mu.Unlock()
 	s.metrics.handshakes.Inc()
-	go s.handshake(nc, cfg, protocol)
+	go s.handshake(c, cfg, protocol)
 }
 
 // Shutdown stops accepting and reading, lets the PUBACKs of messages that the
@@ -183,7 +184,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		l.Close()
 	}
 	// Who is not admitted yet has nothing to lose.
-	for nc := range s.pending {
+	for _, nc := range s.pending {
 		nc.Close()
 	}
 	s.mu.Unlock()

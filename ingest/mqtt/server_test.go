@@ -33,6 +33,10 @@ func TestShutdownLetsPubacksOut(t *testing.T) {
 	if e := take(f, idleLink.ended, "end"); e.reason != ingest.ReasonShutdown {
 		t.Errorf("idle ended %v", e.reason)
 	}
+	f.eventually("drain", func() (draining bool) {
+		f.s.each(func(c *conn) { draining = c.draining.Load() })
+		return draining
+	})
 	c.write(c.publishPacket(2, events, 2, nil, "late")) // not read any more
 	m.done(nil)
 	c.acked(1)

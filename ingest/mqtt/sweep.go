@@ -94,6 +94,7 @@ func (s *Server) add(c *conn) bool {
 	if s.closed {
 		return false
 	}
+	delete(s.pending, c) // from here on Shutdown asks it to drain
 	// A hash that spreads is all that is asked for.
 	h := uint32(2166136261)
 	for i := range len(c.clientID) {

@@ -41,12 +41,12 @@ func TestSilenceOfOneAndAHalfKeepAlivesCloses(t *testing.T) {
 	}
 }
 
-// waiting waits until all readers are back at their sockets.
+// waiting waits until all readers are back at their sockets and all is written.
 func waiting(f *fixture) {
 	f.Helper()
 	f.eventually("all readers wait", func() bool {
 		all := true
-		f.s.each(func(c *conn) { all = all && !c.busy.Load() })
+		f.s.each(func(c *conn) { all = all && !c.busy.Load() && c.writeSince.Load() == 0 })
 		return all
 	})
 }

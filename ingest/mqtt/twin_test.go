@@ -113,6 +113,8 @@ func TestTwinRequestsAreBounded(t *testing.T) {
 	}
 	take(f, l.twins, "request")([]byte("{}"), nil)
 	c.received()
+	take(f, l.patches, "patch").done(1, nil)
+	c.received()
 	c.publish(0, getTopic+"4", 0, "")
 	take(f, l.twins, "request")([]byte("{}"), nil)
 	if topic, _ := c.received(); topic != "$iothub/twin/res/200/?$rid=4" {
