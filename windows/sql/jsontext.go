@@ -280,7 +280,7 @@ func (t *jsonText) number(i int, v *windows.Value) int {
 		first := i
 		for i < len(data) && data[i]-'0' <= 9 {
 			m = m*10 + uint64(data[i]-'0')
-			if m != 0 {
+			if n > 0 || m != 0 { // n > 0: m may have wrapped to 0
 				n++
 			}
 			i++

@@ -201,7 +201,7 @@ func TestNumbersAreReadFromTheirDigits(t *testing.T) {
 	for _, text := range []string{
 		"0.0", "-0.0", "1.0", "1e0", "21.37", "-21.37", "0.1", "0.30000000000000004", "1e22", "1e23", "1e-22", "1e-23", "123456789012345.678", "9007199254740993.0", "9007199254740992.5",
 		"1.7976931348623157e308", "1e308", "4.9e-324", "1e-400", "0e999999999999", "0.000000000000000000000001e24", "5e-324", "2.2250738585072014e-308", "1E5", "1e+5",
-		"3.141592653589793238462643383279", "0.00000000000000000000000000001234567890123456789", "12345678901234567890.5", "1844674407370955161600000000e-10", "8.5e-7",
+		"3.141592653589793238462643383279", "0.00000000000000000000000000001234567890123456789", "12345678901234567890.5", "1844674407370955161600000000e-10", "8.5e-7", "9223372036854775808.0", "18446744073709551616.5",
 	} {
 		v := scanNumber(t, text, 0)
 		var want float64
@@ -293,16 +293,14 @@ func TestBuiltInColumns(t *testing.T) {
 // reference reads a payload with encoding/json, which shares no code with the
 // scanner.
 func reference(data []byte) (any, error) {
+	if !json.Valid(data) {
+		return nil, errors.New("not valid")
+	}
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.UseNumber()
 	var v any
-	if err := d.Decode(&v); err != nil {
-		return nil, err
-	}
-	if _, err := d.Token(); err == nil {
-		return nil, errors.New("more text")
-	}
-	return v, nil
+	err := d.Decode(&v)
+	return v, err
 }
 
 func agrees(v *windows.Value, want any) bool {
@@ -390,8 +388,6 @@ func FuzzScanAgainstTheStandardLibrary(f *testing.F) {
 		valid := wantErr == nil && isObject && utf8.Valid(data) && depthOf(want) <= MaxDepth && !bytes.HasPrefix(bytes.TrimSpace(data), []byte("\xef\xbb\xbf"))
 		for _, s := range []*Scanner{whole, parts, scalars} {
 			if err := s.Scan(data, &Envelope{}); (err == nil) != valid {
-				// The standard library's decoder refuses what overflows only when it
-				// is asked for a float, and counts depth differently beyond the limit.
 				t.Fatalf("%q: error %v; standard library: %v", data, err, wantErr)
 			}
 		}
