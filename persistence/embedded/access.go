@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -24,8 +25,8 @@ const (
 func restricted(o Options) bool { return len(o.Private)+len(o.ReadOnly) > 0 || o.PrivatePrefix != "" }
 
 // accessFile is how the broker stores its access rules. They and the users
-// follow the options at each start, so they are written before the broker
-// loads them rather than kept.
+// follow the options at each start, but the broker takes options only for a
+// new directory; so for others they are written before it loads them.
 type accessFile struct {
 	Version int          `json:"version"`
 	ACLs    []accessRule `json:"acls"`
@@ -50,7 +51,19 @@ func writeAccess(dir string, o Options) error {
 	if !restricted(o) {
 		return nil
 	}
-	b, err := json.Marshal(accessFile{Version: 1, ACLs: anonymousRules(o)})
+	f := accessFile{Version: 1}
+	for _, rule := range anonymousRules(o) {
+		permission := kmsg.ACLPermissionTypeDeny
+		if rule.Allow {
+			permission = kmsg.ACLPermissionTypeAllow
+		}
+		f.ACLs = append(f.ACLs, accessRule{
+			Principal: "User:" + anonymousUser, Host: "*",
+			ResourceType: int8(rule.Resource), ResourceName: rule.Name, Pattern: int8(rule.Pattern),
+			Operation: int8(rule.Operation), Permission: int8(permission),
+		})
+	}
+	b, err := json.Marshal(f)
 	if err != nil {
 		return err
 	}
@@ -64,20 +77,16 @@ func writeAccess(dir string, o Options) error {
 // groups and transactional ids but for those of the options. Of two rules that
 // fit, the denying one wins. On the cluster it may look and no more: the right
 // to create topics there would cover the private ones too.
-func anonymousRules(o Options) []accessRule {
-	var rules []accessRule
-	add := func(permission kmsg.ACLPermissionType, resource kmsg.ACLResourceType, pattern kmsg.ACLResourcePatternType, name string, ops ...kmsg.ACLOperation) {
+func anonymousRules(o Options) []kfake.ACL {
+	var rules []kfake.ACL
+	add := func(permission bool, resource kmsg.ACLResourceType, pattern kmsg.ACLResourcePatternType, name string, ops ...kmsg.ACLOperation) {
 		for _, op := range ops {
-			rules = append(rules, accessRule{
-				Principal: "User:" + anonymousUser, Host: "*",
-				ResourceType: int8(resource), ResourceName: name, Pattern: int8(pattern),
-				Operation: int8(op), Permission: int8(permission),
-			})
+			rules = append(rules, kfake.ACL{Resource: resource, Name: name, Pattern: pattern, Operation: op, Allow: permission})
 		}
 	}
 	const (
-		allow    = kmsg.ACLPermissionTypeAllow
-		deny     = kmsg.ACLPermissionTypeDeny
+		allow    = true
+		deny     = false
 		literal  = kmsg.ACLResourcePatternTypeLiteral
 		prefixed = kmsg.ACLResourcePatternTypePrefixed
 	)

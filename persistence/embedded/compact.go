@@ -145,11 +145,18 @@ func saveSegments(dir string, ps []partitionDir) error {
 // dropSaved removes what saveSegments made; the mark of completeness first, so
 // that half of it is never restored.
 func dropSaved(dir string) error {
-	err := os.Remove(filepath.Join(dir, savedDir, savedFile))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := dropSavedMark(dir); err != nil {
 		return err
 	}
 	return os.RemoveAll(filepath.Join(dir, savedDir))
+}
+
+func dropSavedMark(dir string) error {
+	err := os.Remove(filepath.Join(dir, savedDir, savedFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // restoreSaved brings back the segments of an unfinished compaction.

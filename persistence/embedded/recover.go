@@ -1,11 +1,326 @@
 package embedded
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
 )
 
 // recoverDir repairs the directory of a server that was not closed in order.
+//
+// The broker itself would abort a transaction in each partition where it finds
+// no end marker, although others may have theirs; it would keep whole
+// partitions in memory to find out; and it would cut a segment at any damage,
+// with all that follows. So this is done before it loads, and it finds
+// partitions that look as if it had been closed in order.
+//
+// A transaction is committed if at least one of its partitions has the commit
+// marker: the broker answers the commit when all have it, and writes the first
+// one after all data is there. The other partitions get theirs here. All other
+// open transactions get abort markers, and their producers a later epoch, so
+// that a client that still lives is fenced rather than left to commit the rest.
 func recoverDir(ctx context.Context, dir string, log *slog.Logger) error {
-	return restoreSaved(dir)
+	if _, err := os.Stat(filepath.Join(dir, "meta.json")); errors.Is(err, os.ErrNotExist) {
+		return nil // nothing was ever served from it
+	}
+	refused := func(err error) error {
+		return fmt.Errorf("log data directory %s is damaged: %w; restore it from a backup", dir, err)
+	}
+	if err := restoreSaved(dir); err != nil {
+		return refused(err)
+	}
+	ps, err := listPartitions(dir)
+	if err != nil {
+		return refused(err)
+	}
+	var scans []*partitionScan
+	for _, p := range ps {
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("recovery of log data directory %s: %w", dir, err)
+		}
+		snap := readSnapshot(p.path)
+		if snap.matches(p.segments) {
+			continue // not written to since it was closed in order
+		}
+		scan, err := scanPartition(p, snap, log)
+		if err != nil {
+			return refused(err)
+		}
+		scans = append(scans, scan)
+	}
+	producers, err := openProducers(dir)
+	if err != nil {
+		return refused(err)
+	}
+	committed := committedOnes(scans)
+	for _, scan := range scans {
+		for _, open := range scan.openInOrder() {
+			commit := committed[open.producer] && !scan.ended[open.producer]
+			if err := scan.endTransaction(open, commit, time.Now().UnixMilli()); err != nil {
+				return refused(err)
+			}
+			producers.ended(open.producer, commit)
+			log.Info("embedded log: ended a transaction that was open when the log was killed",
+				"topic", scan.topic, "partition", scan.number, "commit", commit)
+		}
+		if err := scan.writeSnapshot(); err != nil {
+			return refused(err)
+		}
+	}
+	if err := producers.append(); err != nil {
+		return refused(err)
+	}
+	if err := trimEntries(filepath.Join(dir, "groups.log")); err != nil {
+		return refused(err)
+	}
+	// What the broker knew of sequences and sessions when it was last closed in
+	// order is older than the data.
+	for _, name := range []string{"seq_windows.json", "session_state.json"} {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return refused(err)
+		}
+	}
+	return syncDir(dir)
+}
+
+// producer is one epoch of one producer id. Current clients get a new epoch
+// with each transaction, so it names a transaction.
+type producer struct {
+	id    int64
+	epoch int16
+}
+
+// openTxn is a transaction that has data and no end in a partition.
+type openTxn struct {
+	producer
+	first int64 // offset of its first record
+}
+
+// committedOnes are the producers with a commit marker somewhere. One that has
+// several in a partition uses its epoch for more than one transaction, as old
+// clients do; nothing can be said about its open one then.
+func committedOnes(scans []*partitionScan) map[producer]bool {
+	committed := make(map[producer]bool)
+	for _, scan := range scans {
+		for p, n := range scan.commits {
+			before, seen := committed[p]
+			committed[p] = n == 1 && (!seen || before)
+		}
+	}
+	return committed
+}
+
+// partitionScan is what the files of a partition hold.
+type partitionScan struct {
+	partitionDir
+	snap    snapshot
+	open    map[int64]openTxn // by producer id
+	commits map[producer]int  // commit markers
+	ended   map[producer]bool // has a marker of either kind
+}
+
+func scanPartition(p partitionDir, old snapshot, log *slog.Logger) (*partitionScan, error) {
+	scan := &partitionScan{
+		partitionDir: p,
+		open:         make(map[int64]openTxn),
+		commits:      make(map[producer]int),
+		ended:        make(map[producer]bool),
+	}
+	scan.snap = snapshot{
+		Version: 1, Epoch: old.Epoch, CreatedAt: old.CreatedAt,
+		HighWatermark: old.LogStartOffset, LogStartOffset: old.LogStartOffset,
+	}
+	next := int64(-1)
+	for i := range p.segments {
+		seg := &p.segments[i]
+		path := filepath.Join(p.path, fmt.Sprintf("%d.dat", seg.base))
+		var index []byte
+		whole, err := scanSegment(path, func(b batch) error {
+			if b.base < next {
+				return fmt.Errorf("offset %d after %d", b.base, next-1)
+			}
+			if next < 0 {
+				scan.snap.LogStartOffset = max(scan.snap.LogStartOffset, b.base)
+			}
+			next = b.end()
+			index = append(index, indexEntry(b)...)
+			scan.take(b)
+			return nil
+		})
+		if errors.Is(err, errTorn) && i == len(p.segments)-1 {
+			log.Warn("embedded log: cut off a torn write", "topic", p.topic, "partition", p.number, "bytes", seg.size-whole)
+			if err := os.Truncate(path, whole); err != nil {
+				return nil, err
+			}
+			seg.size = whole
+		} else if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		if err := writeIndex(filepath.Join(p.path, fmt.Sprintf("%d.idx", seg.base)), index); err != nil {
+			return nil, err
+		}
+	}
+	scan.snap.HighWatermark = max(next, scan.snap.LogStartOffset)
+	return scan, nil
+}
+
+// writeIndex makes the index file say what the segment holds; most often it
+// does. A batch whose entry is missing was not acknowledged, but it is whole,
+// and its sender may have no other copy.
+func writeIndex(path string, want []byte) error {
+	have, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if len(have) == len(want) {
+		return nil
+	}
+	return writeSynced(path, want)
+}
+
+func (s *partitionScan) take(b batch) {
+	s.snap.MaxTimestamp = max(s.snap.MaxTimestamp, b.maxTimestamp)
+	s.snap.Epoch = max(s.snap.Epoch, b.leaderEpoch)
+	if s.snap.CreatedAt.IsZero() {
+		s.snap.CreatedAt = time.UnixMilli(b.maxTimestamp)
+	}
+	p := producer{b.producerID, b.producerEpoch}
+	switch {
+	case b.control():
+		open, ok := s.open[b.producerID]
+		if ok && !b.commit {
+			s.snap.AbortedTxns = append(s.snap.AbortedTxns, abortedTxn{b.producerID, open.first, b.base})
+		}
+		delete(s.open, b.producerID)
+		s.ended[p] = true
+		if b.commit {
+			s.commits[p]++
+		}
+	case b.transactional():
+		open, ok := s.open[b.producerID]
+		if !ok {
+			open.first = b.base
+		}
+		open.producer = p
+		s.open[b.producerID] = open
+	}
+}
+
+func (s *partitionScan) openInOrder() []openTxn {
+	var open []openTxn
+	for _, o := range s.open {
+		open = append(open, o)
+	}
+	slices.SortFunc(open, func(a, b openTxn) int { return cmp.Compare(a.first, b.first) })
+	return open
+}
+
+// endTransaction appends the marker that is missing.
+func (s *partitionScan) endTransaction(open openTxn, commit bool, nowMilli int64) error {
+	last := &s.segments[len(s.segments)-1]
+	raw := markerBatch(s.snap.HighWatermark, s.snap.Epoch, open.id, open.epoch, commit, nowMilli)
+	b, err := parseBatch(raw)
+	if err != nil {
+		return err
+	}
+	if err := appendSynced(filepath.Join(s.path, fmt.Sprintf("%d.dat", last.base)), raw); err != nil {
+		return err
+	}
+	if err := appendSynced(filepath.Join(s.path, fmt.Sprintf("%d.idx", last.base)), indexEntry(b)); err != nil {
+		return err
+	}
+	last.size += b.size
+	s.snap.HighWatermark = b.end()
+	s.take(b)
+	return nil
+}
+
+// snapshot is how the broker stores what it knows of a partition that was
+// closed in order.
+type snapshot struct {
+	Version          int           `json:"version"`
+	HighWatermark    int64         `json:"high_watermark"`
+	LastStableOffset int64         `json:"last_stable_offset"`
+	LogStartOffset   int64         `json:"log_start_offset"`
+	Epoch            int32         `json:"epoch"`
+	LeaderNode       int32         `json:"leader_node,omitempty"`
+	MaxTimestamp     int64         `json:"max_timestamp"`
+	CreatedAt        time.Time     `json:"created_at"`
+	AbortedTxns      []abortedTxn  `json:"aborted_txns,omitempty"`
+	Segments         []snapSegment `json:"segments"`
+}
+
+type abortedTxn struct {
+	ProducerID  int64 `json:"producer_id"`
+	FirstOffset int64 `json:"first_offset"`
+	LastOffset  int64 `json:"last_offset"`
+}
+
+type snapSegment struct {
+	BaseOffset int64 `json:"base_offset"`
+	Size       int64 `json:"size"`
+	MinEpoch   int32 `json:"min_epoch,omitempty"`
+	MaxEpoch   int32 `json:"max_epoch,omitempty"`
+}
+
+// readSnapshot returns the zero value if there is none that can be read: it
+// only ever saves work.
+func readSnapshot(path string) (snap snapshot) {
+	b, err := os.ReadFile(filepath.Join(path, "snapshot.json"))
+	if err != nil || json.Unmarshal(b, &snap) != nil || snap.Version != 1 {
+		return snapshot{}
+	}
+	return snap
+}
+
+func (s snapshot) matches(segments []segmentFile) bool {
+	return s.Version == 1 && slices.EqualFunc(s.Segments, segments, func(a snapSegment, b segmentFile) bool {
+		return a.BaseOffset == b.base && a.Size == b.size
+	})
+}
+
+func (s *partitionScan) writeSnapshot() error {
+	s.snap.LastStableOffset = s.snap.HighWatermark
+	for _, seg := range s.segments {
+		s.snap.Segments = append(s.snap.Segments, snapSegment{BaseOffset: seg.base, Size: seg.size, MaxEpoch: s.snap.Epoch})
+	}
+	b, err := json.Marshal(s.snap)
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(s.path, "snapshot.json")
+	if err := writeSynced(path+".tmp", b); err != nil {
+		return err
+	}
+	if err := os.Rename(path+".tmp", path); err != nil {
+		return err
+	}
+	return syncDir(s.path)
+}
+
+func writeSynced(path string, b []byte) error {
+	return withFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, b)
+}
+
+func appendSynced(path string, b []byte) error {
+	return withFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, b)
+}
+
+func withFile(path string, flag int, b []byte) error {
+	f, err := os.OpenFile(path, flag, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"syscall"
 
@@ -27,6 +28,8 @@ type Server struct {
 	password string // of nodeUser
 
 	saveFailed atomic.Bool // the broker could not write its state at Close
+	closeOnce  sync.Once
+	closeErr   error
 
 	stop      context.CancelFunc
 	stopped   chan struct{} // closed when housekeeping has ended
@@ -143,7 +146,10 @@ func (s *Server) brokerOptions() []kfake.Opt {
 		}
 	}
 	if restricted(s.opts) {
-		opts = append(opts, kfake.EnableACLs())
+		opts = append(opts, kfake.EnableACLs(),
+			// A user of that name is how rules for it are given; nobody knows
+			// the password.
+			kfake.User(scram256, anonymousUser, rand.Text(), anonymousRules(s.opts)...))
 	}
 	return opts
 }
@@ -157,8 +163,14 @@ func (s *Server) Credentials() Credentials {
 }
 
 // Close ends all connections and writes what makes the next start fast. What
-// was acknowledged is kept whether or not Close is called.
+// was acknowledged is kept whether or not Close is called. Further calls do
+// nothing and return what the first one did.
 func (s *Server) Close() error {
+	s.closeOnce.Do(func() { s.closeErr = s.close() })
+	return s.closeErr
+}
+
+func (s *Server) close() error {
 	s.stop()
 	<-s.stopped
 	// First the broker, which refuses requests from then on; then what is left

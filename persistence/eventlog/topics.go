@@ -45,7 +45,11 @@ func (s TopicSpec) configs(o Options) map[string]*string {
 		set("cleanup.policy", "delete")
 	}
 	if s.Retention != 0 {
-		set("retention.ms", strconv.FormatInt(max(-1, s.Retention.Milliseconds()), 10))
+		ms := s.Retention.Milliseconds()
+		if s.Retention < 0 {
+			ms = -1
+		}
+		set("retention.ms", strconv.FormatInt(ms, 10))
 	}
 	if s.RetentionBytes != 0 {
 		set("retention.bytes", strconv.FormatInt(max(-1, s.RetentionBytes), 10))
