@@ -169,8 +169,8 @@ func (d *decoder) identity() Identity {
 	return id
 }
 
-// AppendBinary appends the body of the change's device-log record; IfMatch and
-// Audit travel in its headers.
+// AppendBinary appends the body of the change's device-log record; Audit travels
+// in its headers.
 func (c *Change) AppendBinary(dst []byte) ([]byte, error) {
 	var flags byte
 	if c.KeepPrimary {
@@ -180,19 +180,21 @@ func (c *Change) AppendBinary(dst []byte) ([]byte, error) {
 		flags |= 2
 	}
 	dst = append(dst, changeFormat, flags)
+	dst = appendText(dst, c.IfMatch)
 	return c.Wanted.AppendBinary(dst)
 }
 
-// UnmarshalBinary reads what AppendBinary wrote; IfMatch and Audit stay as they
-// are. The error wraps ErrCorrupt.
+// UnmarshalBinary reads what AppendBinary wrote; Audit stays as it is. The error
+// wraps ErrCorrupt.
 func (c *Change) UnmarshalBinary(b []byte) error {
 	d := decoder{in: string(b)}
 	version, flags := d.byte(), d.byte()
-	wanted := d.identity()
+	match, wanted := d.string(), d.identity()
 	if d.bad || d.in != "" || version != changeFormat || flags > 3 {
 		return fmt.Errorf("identity change of %d bytes: %w", len(b), ErrCorrupt)
 	}
-	c.Wanted, c.KeepPrimary, c.KeepSecondary = wanted, flags&1 != 0, flags&2 != 0
+	c.Wanted, c.IfMatch = wanted, match
+	c.KeepPrimary, c.KeepSecondary = flags&1 != 0, flags&2 != 0
 	return nil
 }
 

@@ -157,7 +157,7 @@ func TestIdentitySurvivesItsStoredForm(t *testing.T) {
 				t.Errorf("cut at %d: %v", n, err)
 			}
 		}
-		c := Change{Wanted: id, KeepSecondary: true}
+		c := Change{Wanted: id, KeepSecondary: true, IfMatch: "*"}
 		b, err = c.AppendBinary(nil)
 		if err != nil {
 			t.Fatal(err)

@@ -16,7 +16,7 @@ const (
 	HeaderRequest    = "request" // control records: NODE/SEQUENCE, where the answer goes
 	HeaderAudit      = "reqid"   // control records: the client's request id
 	HeaderSession    = "session" // connection records: the session's id
-	HeaderIfMatch    = "ifmatch" // identity, delete and twin records: Change.IfMatch, TwinChange.IfMatch; absent when empty
+	HeaderIfMatch    = "ifmatch" // delete and twin records: etag that the change is conditional on, absent when empty
 	HeaderReplace    = "replace" // twin records: "true" makes tags and desired exactly the body
 )
 
