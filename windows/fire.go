@@ -36,8 +36,12 @@ func (o *Operator) Fire(w Tick, emit func(*Result) error) error {
 		}
 	}
 	if o.next >= w && !o.outlived(w) {
+		if len(o.slices) == 0 && o.keys.count > 0 {
+			o.calm()
+		}
 		return nil
 	}
+	o.keys.note()
 	for o.next < w {
 		last := o.next
 		if err := o.fireWindow(last, emit); err != nil {
@@ -55,6 +59,15 @@ func (o *Operator) Fire(w Tick, emit func(*Result) error) error {
 	o.keys.sweep()
 	o.settle()
 	return o.err
+}
+
+// calm gives memory back while there is no state.
+func (o *Operator) calm() {
+	o.freeRows, o.freeIndex = nil, nil
+	if len(o.late) == 0 {
+		o.keys.calm()
+	}
+	o.settle()
 }
 
 // outlived reports whether the oldest slice is beyond its grace.

@@ -1,6 +1,7 @@
 package windows
 
 import (
+	"hash/maphash"
 	"math/bits"
 	"slices"
 	"strings"
@@ -9,39 +10,102 @@ import (
 // keyTable numbers group keys densely, so that slices hold four bytes a key.
 // Numbers are never observable: rows come in the order of the key bytes, which
 // ranks keep. A key no slice refers to is dormant; dormant keys are dropped
-// once there are more than live ones by dormantSlack, and their numbers used
-// again.
+// once there are more than were live lately by dormantSlack, and their numbers
+// used again.
+//
+// The table from keys to numbers is an open-addressed one rather than a map:
+// finding the key is most of what a record costs.
 type keyTable struct {
-	byName map[string]uint32
-	names  []string
-	refs   []uint32 // rows of live slices that have the key
-	lines  []*line  // with a timeline a key: whose group it is
-	rank   []uint32 // place in order, valid for keys in it
-	order  []uint32 // ranked keys by name
-	fresh  []uint32 // keys not ranked yet
-	free   []uint32
-	live   int
-	text   int // bytes of names
+	slots []keySlot
+	seed  maphash.Seed // shows nowhere
+	count int
+	names []string
+	refs  []uint32 // rows of live slices that have the key
+	lines []*line  // with a timeline a key: whose group it is
+	rank  []uint32 // place in order, valid for keys in it
+	order []uint32 // ranked keys by name
+	fresh []uint32 // keys not ranked yet
+	free  []uint32
+	live  int
+	peak  int // of live, lately
+	text  int // bytes of names
 
 	merged []uint32 // scratch
 }
 
-const dormantSlack = 4096
+// keySlot refers to a key: part of its hash, and its number plus one.
+type keySlot struct{ hash, entry uint32 }
 
-func newKeyTable() *keyTable { return &keyTable{byName: map[string]uint32{}} }
+const (
+	dormantSlack  = 4096
+	leastKeySlots = 64
+)
+
+func newKeyTable() *keyTable {
+	return &keyTable{slots: make([]keySlot, leastKeySlots), seed: maphash.MakeSeed()}
+}
+
+// find returns the number of a key, and its hash for insert.
+func (t *keyTable) find(key []byte) (n, hash uint32, ok bool) {
+	hash = uint32(maphash.Bytes(t.seed, key))
+	mask := uint32(len(t.slots) - 1)
+	for i := hash & mask; ; i = (i + 1) & mask {
+		s := t.slots[i&mask]
+		if s.entry == 0 {
+			return 0, hash, false
+		}
+		if s.hash == hash && t.names[s.entry-1] == string(key) {
+			return s.entry - 1, hash, true
+		}
+	}
+}
+
+func (t *keyTable) insert(hash, n uint32) {
+	if t.count++; 2*t.count > len(t.slots) {
+		t.resize(4 * t.count)
+	}
+	t.place(keySlot{hash, n + 1})
+}
+
+func (t *keyTable) place(s keySlot) {
+	mask := uint32(len(t.slots) - 1)
+	i := s.hash & mask
+	for t.slots[i&mask].entry != 0 {
+		i = (i + 1) & mask
+	}
+	t.slots[i&mask] = s
+}
+
+// resize makes room for n slots and leaves out dropped keys.
+func (t *keyTable) resize(n int) {
+	size := leastKeySlots
+	for size < n {
+		size *= 2
+	}
+	old := t.slots
+	t.slots = make([]keySlot, size)
+	for _, s := range old {
+		if s.entry != 0 && t.refs[s.entry-1] != dropped {
+			t.place(s)
+		}
+	}
+}
+
+// dropped marks numbers that are not in use.
+const dropped = 1<<32 - 1
 
 // intern returns the number of a key, giving it one if it is new. The caller
 // takes a reference at once.
 func (t *keyTable) intern(key []byte) uint32 {
-	if n, ok := t.byName[string(key)]; ok {
+	n, hash, ok := t.find(key)
+	if ok {
 		return n
 	}
 	name := string(key)
-	var n uint32
 	if l := len(t.free); l > 0 {
 		n = t.free[l-1]
 		t.free = t.free[:l-1]
-		t.names[n] = name
+		t.names[n], t.refs[n] = name, 0
 	} else {
 		n = uint32(len(t.names))
 		t.names = append(t.names, name)
@@ -49,7 +113,7 @@ func (t *keyTable) intern(key []byte) uint32 {
 		t.lines = append(t.lines, nil)
 		t.rank = append(t.rank, 0)
 	}
-	t.byName[name] = n
+	t.insert(hash, n)
 	t.fresh = append(t.fresh, n)
 	t.text += len(name)
 	return n
@@ -101,7 +165,7 @@ func (t *keyTable) renumber() {
 
 // sweep drops dormant keys when there are too many. No row may refer to one.
 func (t *keyTable) sweep() {
-	if len(t.byName)-t.live <= t.live+dormantSlack {
+	if t.count-t.live <= max(t.live, t.peak)+dormantSlack {
 		return
 	}
 	drop := func(n uint32) bool {
@@ -109,19 +173,32 @@ func (t *keyTable) sweep() {
 			return false
 		}
 		t.text -= len(t.names[n])
-		delete(t.byName, t.names[n])
-		t.names[n], t.lines[n] = "", nil
+		t.names[n], t.lines[n], t.refs[n] = "", nil, dropped
 		t.free = append(t.free, n)
+		t.count--
 		return true
 	}
 	t.order = slices.DeleteFunc(t.order, drop)
 	t.fresh = slices.DeleteFunc(t.fresh, drop)
 	t.renumber()
+	t.resize(3 * t.count)
+}
+
+// note remembers how many keys were live lately, so that a set of keys that
+// comes back window after window keeps its numbers and ranks meanwhile.
+func (t *keyTable) note() { t.peak = max(t.live, t.peak-t.peak/8) }
+
+// calm is for times without any state: it lets go of more with each call.
+func (t *keyTable) calm() {
+	t.peak /= 2
+	if t.peak > 0 || t.count == 0 {
+		return
+	}
+	*t = keyTable{slots: make([]keySlot, leastKeySlots), seed: t.seed}
 }
 
 func (t *keyTable) bytes() int64 {
-	const perName = 16 + 16 + 4 + 16 // header, its copy in the map, number, slack of the map
-	return int64(t.text + len(t.byName)*perName + cap(t.names)*16 + cap(t.refs)*4 + cap(t.lines)*8 +
+	return int64(t.text + len(t.slots)*8 + cap(t.names)*16 + cap(t.refs)*4 + cap(t.lines)*8 +
 		(cap(t.rank)+cap(t.order)+cap(t.fresh)+cap(t.free)+cap(t.merged))*4)
 }
 

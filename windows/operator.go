@@ -210,7 +210,7 @@ func (o *Operator) newIndex(s *slice) {
 
 // rowFor finds or makes the row of a key in a slice with an index.
 func (o *Operator) rowFor(s *slice, key []byte) (row int, isNew bool) {
-	n, ok := o.keys.byName[string(key)]
+	n, _, ok := o.keys.find(key)
 	if !ok {
 		n = o.keys.intern(key)
 	}

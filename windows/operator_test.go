@@ -338,7 +338,7 @@ func TestKeysWithoutStateAreForgotten(t *testing.T) {
 			o.Add(int64(i), Tick(i/100), testKey(i), []Value{StringOf(strings.Repeat("long", 5))})
 			o.Fire(Tick(i/100), func(*Result) error { return nil })
 			most = max(most, o.StateBytes())
-			if n := len(o.keys.byName); n > 2*o.keys.live+dormantSlack+200 {
+			if n := o.keys.count; n > o.keys.live+2*6000+dormantSlack {
 				t.Fatalf("%d keys for %d live", n, o.keys.live)
 			}
 		}

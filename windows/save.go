@@ -286,7 +286,7 @@ func (o *Operator) loadRevision(key, value []byte) error {
 		return bad
 	}
 	r, _, ok := uvarint(value[1:])
-	n, known := o.keys.byName[string(key[8:])]
+	n, _, known := o.keys.find(key[8:])
 	if !ok || !known || r>>1 > 1<<40 {
 		return bad
 	}
