@@ -59,6 +59,10 @@ func TestKeepAliveStandsStillWhileTheHubIsSlow(t *testing.T) {
 	l := f.link()
 	c.write(c.publishPacket(2, events, 1, nil, "x"), c.publishPacket(2, events, 2, nil, "y"))
 	first := take(f, l.published, "message")
+	f.eventually("CONNACK", func() (written bool) {
+		f.s.each(func(c *conn) { written = c.writeSince.Load() == 0 })
+		return written
+	})
 	f.clock.advance(time.Hour)
 	f.s.sweep(false)
 	first.done(nil)
@@ -72,6 +76,7 @@ func TestExpiredTokenCloses(t *testing.T) {
 	f.hub.expires = f.clock.now().Add(time.Minute)
 	c, _ := f.connect(hello{level: 5})
 	l := f.link()
+	waiting(f)
 	f.clock.advance(time.Minute - time.Second)
 	f.s.sweep(false)
 	c.ping()
