@@ -8,10 +8,12 @@
 // record scanned last, or one result of its window. Values alias the record
 // until the next Scan.
 //
-// A record goes Scan, Accept (WHERE), EventTime (TIMESTAMP BY), AppendKey and
-// AppendArgs into a window operator; a result goes SetResult, Keep (HAVING),
+// A record goes Scan, EventTime (TIMESTAMP BY); the timeline's policies decide
+// its time, which becomes Env.Timestamp; then Accept (WHERE), AppendKey and
+// AppendArgs into a window operator. A result goes SetResult, Keep (HAVING),
 // AppendRow and AppendRowKey into an output. A projection goes from Accept to
-// AppendRow at once.
+// AppendRow at once. WHERE comes after the policies, so that records it drops
+// move the watermark, too.
 //
 // Bad data never stops a query: a payload that can't be read is a DataError,
 // an expression that fails is a RowError in Env.Errors and gives NULL, and

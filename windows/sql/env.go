@@ -16,7 +16,8 @@ type Counts struct {
 // a window. It belongs to one goroutine.
 type Env struct {
 	// Timestamp is System.Timestamp(): the record's time after the policies,
-	// or the end of the window.
+	// which the caller sets once it knows it and which is the arrival time
+	// until then, or the end of the window.
 	Timestamp windows.Tick
 	// Start is the start of the window.
 	Start windows.Tick
@@ -39,6 +40,7 @@ type Env struct {
 // reset starts a new record.
 func (e *Env) reset(env *Envelope) {
 	e.envelope = env
+	e.Timestamp = env.Enqueued
 	e.Errors = e.Errors[:0]
 }
 

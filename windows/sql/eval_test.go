@@ -18,8 +18,8 @@ func evaluate(t testing.TB, x, payload string) (string, *Env) {
 	q := queries[0]
 	s := NewScanner(ScanOptions{}, q)
 	env := s.Env(0)
-	env.Timestamp, _ = parseDatetime("2024-02-29T12:34:56.1234567Z")
-	if err := s.Scan([]byte(payload), &Envelope{}); err != nil {
+	at, _ := parseDatetime("2024-02-29T12:34:56.1234567Z")
+	if err := s.Scan([]byte(payload), &Envelope{Enqueued: at}); err != nil {
 		t.Fatalf("%s: %v", payload, err)
 	}
 	row := string(q.AppendRow(nil, env))

@@ -16,9 +16,7 @@ func (e *Env) SetResult(key []byte, results []windows.Value, start, end windows.
 	e.Errors = e.Errors[:0]
 	e.Start, e.Timestamp = start, end
 	e.results = results
-	// One string without zero bytes is its own text between tag and end.
-	if n := len(key) - 1; len(e.query.Keys) == 1 && n > 0 && key[0] == stringKey && bytes.IndexByte(key, 0) == n {
-		e.keys = append(e.keys[:0], windows.StringOf(aliasString(key[1:n])))
+	if e.textKeys(key) {
 		return nil
 	}
 	var err error
@@ -27,6 +25,22 @@ func (e *Env) SetResult(key []byte, results []windows.Value, start, end windows.
 		err = windows.ErrTuple
 	}
 	return err
+}
+
+// textKeys decodes a tuple of nothing but strings without zero bytes, the
+// usual group key, without copying them: each is its own text between a tag
+// and a zero byte, which 0xff would make an escape.
+func (e *Env) textKeys(key []byte) bool {
+	e.keys = e.keys[:0]
+	for len(key) > 0 {
+		n := bytes.IndexByte(key, 0)
+		if key[0] != stringKey || n < 0 || n+1 < len(key) && key[n+1] == 0xff {
+			return false
+		}
+		e.keys = append(e.keys, windows.StringOf(aliasString(key[1:n])))
+		key = key[n+1:]
+	}
+	return len(e.keys) == len(e.query.Keys)
 }
 
 // Keep reports whether HAVING is true for the result in env.

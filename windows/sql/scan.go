@@ -57,6 +57,7 @@ type Scanner struct {
 	values   []windows.Value // by slot
 	builtins []builtinSlot
 	envs     []*Env
+	spare    shapeEntry // of members beyond maxShape
 }
 
 type builtinSlot struct {
@@ -289,7 +290,7 @@ func (s *Scanner) object(i int, n *node, depth int) int {
 				n.shape = append(n.shape, shapeEntry{})
 				e = &n.shape[m]
 			} else {
-				e = &shapeEntry{}
+				e = &s.spare
 			}
 			if i = s.name(i, n, e); i < 0 {
 				return i
