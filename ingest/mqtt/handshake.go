@@ -67,11 +67,13 @@ func (s *Server) admit(ctx context.Context, c *conn, budget *budgetConn, protoco
 		return err
 	}
 	cred, err := msg.identify()
+	if err != error(refuseClientID) {
+		c.clientID = msg.clientID // fit to be logged
+	}
 	if err != nil {
 		return err
 	}
 	cred.Protocol, cred.PeerCertificates, cred.Remote = protocol, certs, addrPort(c.nc.RemoteAddr())
-	c.clientID = msg.clientID
 	c.id = identity{cred.DeviceID, cred.ModuleID}
 	if c.will, err = msg.will(c.id); err != nil {
 		return err

@@ -23,9 +23,22 @@ func (c *conn) twinGet(rid string, p publication) error {
 			c.endTwin(rid, err)
 			return
 		}
+		if !c.fits(len(body)) {
+			c.endTwin(rid, ingest.ErrBusy)
+			return
+		}
 		c.answerTwin(rid, "200", "", body, true)
 	})
 	return nil
+}
+
+// fits tells whether a body can be queued. Who asks for several large twins at
+// once shall not lose its connection for it.
+func (c *conn) fits(body int) bool {
+	const topic = 1 << 10
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.out)+c.inWrite+body+topic <= c.s.limits.OutboundBytes
 }
 
 // twinPatch answers $iothub/twin/PATCH/properties/reported. The PUBACK follows

@@ -122,6 +122,18 @@ func TestTwinRequestsAreBounded(t *testing.T) {
 	}
 }
 
+func TestTwinThatDoesNotFitIsTriedAgain(t *testing.T) {
+	f := start(t, Limits{OutboundBytes: 10_000})
+	c, _ := f.connect(hello{})
+	l := f.link()
+	c.publish(0, getTopic+"1", 0, "")
+	take(f, l.twins, "request")(make([]byte, 10_000), nil)
+	if topic, _ := c.received(); topic != "$iothub/twin/res/429/?$rid=1" {
+		t.Errorf("%s", topic)
+	}
+	c.ping()
+}
+
 func TestDesiredPatchReachesSubscribersOnly(t *testing.T) {
 	f := start(t, Limits{})
 	c, _ := f.connect(hello{})
