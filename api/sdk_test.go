@@ -20,16 +20,10 @@ import (
 	"github.com/gemello/gemello/device/credential"
 )
 
-// TestNodeRegistry runs Azure's unmodified service SDK for Node against the
-// service handler. It needs node, the folder of node_modules with azure-iothub
-// in GEMELLO_NODE_SDK, and the right to listen on port 443, which the SDK insists
-// on.
-func TestNodeRegistry(t *testing.T) {
-	modules := os.Getenv("GEMELLO_NODE_SDK")
-	if modules == "" {
-		t.Skip("GEMELLO_NODE_SDK is not set to a node_modules folder with azure-iothub")
-	}
-	const host = "127.0.0.21"
+// sdkHub serves the service handler as the SDKs insist on it, with TLS on port
+// 443, and returns a connection string and the file of the CA.
+func sdkHub(t *testing.T, host string) (connectionString, caFile string) {
+	t.Helper()
 	l, err := net.Listen("tcp", host+":443")
 	if err != nil {
 		t.Fatal(err)
@@ -46,19 +40,47 @@ func TestNodeRegistry(t *testing.T) {
 		defer close(done)
 		server.ServeTLS(l, "", "") // ends with Close
 	}()
-	defer func() {
+	t.Cleanup(func() {
 		server.Close()
 		<-done
-	}()
+	})
 	p := b.policies["iothubowner"]
 	cs := credential.ConnectionString{HostName: host, KeyName: p.Name, Key: p.Keys.Primary}
-	cmd := exec.CommandContext(t.Context(), "node", "testdata/registry.js", cs.Reveal())
-	cmd.Env = append(os.Environ(), "NODE_PATH="+modules, "NODE_EXTRA_CA_CERTS="+caFile)
+	return cs.Reveal(), caFile
+}
+
+func runSDK(t *testing.T, env []string, name string, args ...string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), name, args...)
+	cmd.Env = append(os.Environ(), env...)
 	out, err := cmd.CombinedOutput()
 	t.Logf("%s", out)
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestNodeRegistry runs Azure's unmodified service SDK for Node. It needs node,
+// the folder node_modules with azure-iothub in GEMELLO_NODE_SDK, and the right to
+// listen on port 443.
+func TestNodeRegistry(t *testing.T) {
+	modules := os.Getenv("GEMELLO_NODE_SDK")
+	if modules == "" {
+		t.Skip("GEMELLO_NODE_SDK is not set to a node_modules folder with azure-iothub")
+	}
+	cs, ca := sdkHub(t, "127.0.0.21")
+	runSDK(t, []string{"NODE_PATH=" + modules, "NODE_EXTRA_CA_CERTS=" + ca}, "node", "testdata/registry.js", cs)
+}
+
+// TestPythonRegistry does the same with the SDK for Python, in the interpreter
+// that GEMELLO_PYTHON_SDK names.
+func TestPythonRegistry(t *testing.T) {
+	python := os.Getenv("GEMELLO_PYTHON_SDK")
+	if python == "" {
+		t.Skip("GEMELLO_PYTHON_SDK is not set to a python with azure-iot-hub")
+	}
+	cs, ca := sdkHub(t, "127.0.0.21")
+	runSDK(t, []string{"REQUESTS_CA_BUNDLE=" + ca}, python, "testdata/registry.py", cs)
 }
 
 func serverCertificate(t *testing.T, host string) (tls.Certificate, string) {
