@@ -46,9 +46,9 @@ func (a int128) float() float64 {
 	return f
 }
 
-// over divides by a positive n, rounded once.
+// over divides by a count, positive and below 2^53, and rounds once.
 func (a int128) over(n uint64) float64 {
-	if i, ok := a.int64(); ok && i > -1<<53 && i < 1<<53 && n < 1<<53 {
+	if i, ok := a.int64(); ok && i > -1<<53 && i < 1<<53 {
 		return float64(i) / float64(n)
 	}
 	u := a.abs()
