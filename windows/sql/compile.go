@@ -73,7 +73,7 @@ func compile(s *selectStmt, o Options) (*Query, error) {
 		return nil, err
 	}
 	c := &compiler{
-		q:       &Query{Source: s.from.name, Into: defaultOutput, partitionKey: o.PartitionKey},
+		q:       &Query{Source: s.from.name, Into: defaultOutput, partitionKey: o.PartitionKey, partitionKeyAt: -1},
 		o:       &o,
 		source:  s.from,
 		devices: equalNames(s.from.name, DevicesSource),
@@ -298,7 +298,8 @@ func (c *compiler) group(s *selectStmt) error {
 		}
 	}
 	key := &columnRef{s.from.pos, []string{c.q.partitionKey}}
-	if !c.o.SinglePartition && !slices.Contains(c.groups, c.folded(key)) {
+	c.q.partitionKeyAt = slices.Index(c.groups, c.folded(key))
+	if !c.o.SinglePartition && c.q.partitionKeyAt < 0 {
 		return unsupported(s.group[0].pos, "GROUP BY without "+printExpr(key)+", the key that the source is partitioned by")
 	}
 	return nil

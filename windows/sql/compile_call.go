@@ -171,7 +171,9 @@ func (c *compiler) aggregate(x *call, kind windows.AggregateKind) (code, error) 
 		}
 	}
 	if at < 0 {
-		at = len(c.q.Aggregates)
+		if at = len(c.q.Aggregates); at == windows.MaxAggregates {
+			return code{}, errorAt(x.Pos, "", "more than %d aggregates", windows.MaxAggregates)
+		}
 		c.q.Aggregates = append(c.q.Aggregates, a)
 	}
 	return varying(func(e *Env) windows.Value { return e.results[at] }), nil

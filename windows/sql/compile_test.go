@@ -84,6 +84,7 @@ func TestCompileErrors(t *testing.T) {
 		{"SELECT deviceId" + g + " HAVING temp > 1", "line 1, column 71: column temp is neither in GROUP BY nor inside an aggregate, expected an expression of GROUP BY or an aggregate"},
 		{"SELECT a FROM s GRACE Duration(second, 1)", "line 1, column 23: GRACE without a window, expected GROUP BY"},
 		{"SELECT a FROM s WINDOW BOUNDS START", "line 1, column 17: WINDOW BOUNDS without a window, expected GROUP BY"},
+		{"SELECT SUM(a)" + manyAggregates(64) + g, "line 1, column 700: more than 64 aggregates"},
 		// functions
 		{"SELECT foo(1) FROM s", "line 1, column 8: unknown function foo, expected a function of the language"},
 		{"SELECT udf.foo(1) FROM s", "line 1, column 8: not supported yet: function udf.foo"},
@@ -116,6 +117,15 @@ func TestCompileErrors(t *testing.T) {
 			t.Errorf("%s:\n got %v\nwant %s", c.text, err, c.want)
 		}
 	}
+}
+
+// manyAggregates continues an expression with n more aggregates.
+func manyAggregates(n int) string {
+	var b strings.Builder
+	for i := range n {
+		b.WriteString(" + MAX(x" + decimal(i) + ")")
+	}
+	return b.String()
 }
 
 func TestWindowsInEverySpelling(t *testing.T) {
@@ -200,6 +210,9 @@ func TestPlanParts(t *testing.T) {
 	}
 	if got := joinExprs(q.Over); got != "deviceId" || q.Where.String() != "temp > 1" || q.Timestamp.String() != "at" {
 		t.Errorf("over %s, where %v, timestamp %v", got, q.Where, q.Timestamp)
+	}
+	if i := compileOne(t, "SELECT 1 FROM s x GROUP BY site, X.DeviceId, Tumbling(day, 8)").PartitionKeyIndex(); i != 1 {
+		t.Errorf("partition key at %d", i)
 	}
 	if q := compileOne(t, "SELECT 1 FROM [a.b-c] GROUP BY deviceId, Tumbling(day, 8)"); q.Source != "a.b-c" || len(q.Warnings) != 1 {
 		t.Errorf("source %s, warnings %v", q.Source, q.Warnings)

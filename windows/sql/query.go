@@ -59,10 +59,11 @@ type Query struct {
 	// Warnings are remarks about what is legal and probably not meant.
 	Warnings []string
 
-	partitionKey string
-	fields       []field
-	outputs      []output
-	text         string
+	partitionKey   string
+	partitionKeyAt int // among Keys
+	fields         []field
+	outputs        []output
+	text           string
 }
 
 // output is one item of the select list.
@@ -88,6 +89,10 @@ func (q *Query) field(f field) int {
 
 // String returns the text of the query in its one spelling.
 func (q *Query) String() string { return q.text }
+
+// PartitionKeyIndex returns which of Keys is the column that the source is
+// partitioned by, or -1.
+func (q *Query) PartitionKeyIndex() int { return q.partitionKeyAt }
 
 // Accept reports whether WHERE is true for the record in env.
 func (q *Query) Accept(env *Env) bool {
