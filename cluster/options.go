@@ -38,7 +38,7 @@ type Options struct {
 	RequestTimeout time.Duration
 
 	// MaxActivations bounds the device actors of this node; 0 means 200,000,
-	// which is about 400 MB of empty actors. Over it a message for another
+	// each of which takes 1.7 KB and what it holds. Over it a message for another
 	// device is refused with ErrBusy, and the actors that were idle longest are
 	// asked to make room.
 	MaxActivations int
