@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -226,6 +227,7 @@ func (s *surface) guard(ctx context.Context, c *call, handle func(context.Contex
 			if p == http.ErrAbortHandler {
 				panic(p)
 			}
+			s.log.Error("handler panicked", "operation", c.operation, "request", c.requestID, "stack", string(debug.Stack()))
 			err = fmt.Errorf("panic: %v", p)
 		}
 	}()
