@@ -63,8 +63,8 @@ func TestCrashAtEveryWriteLeavesTheStateOfOneFlush(t *testing.T) {
 	for _, survive := range []int{0, 50} {
 		t.Run(fmt.Sprintf("%d%% survive", survive), func(t *testing.T) {
 			step := 1
-			if testing.Short() {
-				step = 7
+			if testing.Short() || !exhaustive {
+				step = 9
 			}
 			crashes := 0
 			for k := 1; ; k += step {
@@ -72,7 +72,7 @@ func TestCrashAtEveryWriteLeavesTheStateOfOneFlush(t *testing.T) {
 				states := runFlushes(t, fs, 12)
 				if fs.image == nil {
 					t.Logf("%d crashes", crashes)
-					if crashes < 50/step {
+					if crashes < 60/step {
 						t.Fatalf("the run has %d writes only: nothing was tested", crashes)
 					}
 					return
