@@ -28,19 +28,60 @@ func (ackLink) Twin(done func([]byte, error))                   { done(nil, nil)
 func (ackLink) PatchReported(_ []byte, done func(int64, error)) { done(1, nil) }
 func (ackLink) Close(ingest.Reason, *ingest.Message)            {}
 
+// groupHub acknowledges what came within a millisecond together, like a log that
+// is synced in groups.
+type groupHub struct{ dones chan func(error) }
+
+func (h groupHub) Connect(context.Context, ingest.Credentials, ingest.Session) (ingest.Link, error) {
+	return groupLink{h: h}, nil
+}
+
+func (h groupHub) run(stop chan struct{}) {
+	t := time.NewTicker(time.Millisecond)
+	defer t.Stop()
+	for {
+		select {
+		case <-stop:
+			return
+		case <-t.C:
+		}
+		for range len(h.dones) {
+			(<-h.dones)(nil)
+		}
+	}
+}
+
+type groupLink struct {
+	ackLink
+	h groupHub
+}
+
+func (l groupLink) Publish(_ ingest.Message, done func(error)) { l.h.dones <- done }
+
 // BenchmarkPublish sends QoS 1 telemetry of 200 bytes over loopback; the
 // clients share the machine. window is how many messages a client has
 // unacknowledged.
 func BenchmarkPublish(b *testing.B) {
-	for _, bm := range []struct{ conns, window int }{{1, 64}, {100, 1}, {100, 16}, {1000, 1}} {
-		b.Run(fmt.Sprintf("conns=%d/window=%d", bm.conns, bm.window), func(b *testing.B) {
-			benchPublish(b, bm.conns, bm.window)
+	group := groupHub{make(chan func(error), 1<<16)}
+	stop := make(chan struct{})
+	defer close(stop)
+	go group.run(stop)
+	for _, bm := range []struct {
+		name          string
+		hub           ingest.Hub
+		conns, window int
+	}{
+		{"hub=now", ackHub{}, 1, 64}, {"hub=now", ackHub{}, 100, 1}, {"hub=now", ackHub{}, 100, 16}, {"hub=now", ackHub{}, 1000, 1},
+		{"hub=group", group, 1000, 1}, {"hub=group", group, 100, 16},
+	} {
+		b.Run(fmt.Sprintf("%s/conns=%d/window=%d", bm.name, bm.conns, bm.window), func(b *testing.B) {
+			benchPublish(b, bm.hub, bm.conns, bm.window)
 		})
 	}
 }
 
-func benchPublish(b *testing.B, conns, window int) {
-	s := New(Options{Hub: ackHub{}})
+func benchPublish(b *testing.B, hub ingest.Hub, conns, window int) {
+	s := New(Options{Hub: hub})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)
