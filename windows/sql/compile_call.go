@@ -295,26 +295,23 @@ func (c *compiler) regexmatch(x *call) (code, error) {
 }
 
 func (c *compiler) patindex(x *call) (code, error) {
-	args, err := c.exprs(x.args)
+	pattern, on, err := c.pattern(x, x.args[0])
 	if err != nil {
 		return code{}, err
 	}
-	f, g := args[0].eval, args[1].eval
+	v, err := c.expr(x.args[1])
+	f := v.eval
 	return fold(func(e *Env) windows.Value {
-		p, v := f(e), g(e)
-		if p.IsNull() || v.IsNull() {
-			return windows.Value{}
-		}
-		pat, ok := e.text(x, &p)
-		if !ok {
+		p, v := pattern(e), f(e)
+		if p == nil || v.IsNull() {
 			return windows.Value{}
 		}
 		s, ok := e.text(x, &v)
 		if !ok {
 			return windows.Value{}
 		}
-		return windows.BigintOf(likePattern(pat).find(s))
-	}, args...), nil
+		return windows.BigintOf(p.find(s))
+	}, v, code{on: on}), err
 }
 
 // datePart reads the first argument of a date function.

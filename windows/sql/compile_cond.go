@@ -161,37 +161,63 @@ func (c *compiler) inList(x *inList) (condition, error) {
 }
 
 func (c *compiler) like(x *like) (condition, error) {
-	list, err := c.exprs([]expr{x.x, x.pattern})
+	v, err := c.expr(x.x)
 	if err != nil {
 		return condition{}, err
 	}
-	f, g := list[0].eval, list[1].eval
-	var known *pattern
-	if list[1].constant() {
-		if p := list[1].value(); p.Kind() == windows.String {
-			known = likePattern(p.Str())
-		}
-	}
-	not := x.not
+	pattern, on, err := c.pattern(x, x.pattern)
+	f := v.eval
+	no, yes := triOf(x.not), triOf(!x.not)
 	return condition{func(e *Env) tri {
-		v, p := f(e), g(e)
-		if v.IsNull() || p.IsNull() {
+		v := f(e)
+		p := pattern(e)
+		if v.IsNull() || p == nil {
 			return unknown
 		}
 		s, ok := e.text(x, &v)
-		if !ok {
+		switch {
+		case !ok:
 			return unknown
+		case p.matches(s):
+			return yes
 		}
-		compiled := known
-		if compiled == nil {
-			t, ok := e.text(x, &p)
-			if !ok {
-				return unknown
-			}
-			compiled = likePattern(t)
+		return no
+	}, min(v.on, on)}, err
+}
+
+// maxPattern is the longest pattern that is taken from a record, in bytes: the
+// cost of matching is bounded by text × pattern.
+const maxPattern = 256
+
+// pattern compiles the pattern of LIKE and PATINDEX, a literal once and for
+// all. It gives nil for NULL and for a failure, which is noted for in.
+func (c *compiler) pattern(in, x expr) (func(*Env) *pattern, dependence, error) {
+	v, err := c.expr(x)
+	if err != nil {
+		return nil, onRow, err
+	}
+	if v.constant() {
+		if s := v.value(); s.Kind() == windows.String {
+			p := likePattern(s.Str())
+			return func(*Env) *pattern { return p }, onNothing, nil
 		}
-		return triOf(compiled.matches(s) != not)
-	}, min(list[0].on, list[1].on)}, nil
+	}
+	f := v.eval
+	return func(e *Env) *pattern {
+		v := f(e)
+		if v.IsNull() {
+			return nil
+		}
+		s, ok := e.text(in, &v)
+		if !ok {
+			return nil
+		}
+		if len(s) > maxPattern {
+			e.fail(in, v, "pattern of more than "+decimal(maxPattern)+" bytes")
+			return nil
+		}
+		return likePattern(s)
+	}, v.on, nil
 }
 
 func (c *compiler) caseExpr(x *caseExpr) (code, error) {

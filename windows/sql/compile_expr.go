@@ -84,6 +84,9 @@ func varying(f func(*Env) windows.Value) code { return code{eval: f} }
 // value returns the value of constant code.
 func (c *code) value() windows.Value { return c.eval(nil) }
 
+// maxFolded is the longest string that a plan keeps of a constant expression.
+const maxFolded = 4096
+
 // fold combines operands: what depends on constants only is evaluated once
 // and for all, unless it fails or overflows: that every row reports.
 func fold(f func(*Env) windows.Value, operands ...code) code {
@@ -94,7 +97,7 @@ func fold(f func(*Env) windows.Value, operands ...code) code {
 	if on == onNothing {
 		e := &Env{}
 		v := f(e)
-		if len(e.Errors) == 0 && e.Counts == (Counts{}) {
+		if len(e.Errors) == 0 && e.Counts == (Counts{}) && len(v.Str()) <= maxFolded {
 			return constant(v)
 		}
 		on = onRow

@@ -113,8 +113,11 @@ func (q *Query) EventTime(env *Env) (windows.Tick, bool) {
 		}
 	}
 	reason := "TIMESTAMP BY gives no datetime"
-	if v.IsNull() {
+	switch {
+	case v.IsNull():
 		reason = "TIMESTAMP BY gives NULL"
+	case isNumber(&v):
+		reason = "TIMESTAMP BY gives a number: for Unix milliseconds write DATEADD(millisecond, n, '1970-01-01T00:00:00Z')"
 	}
 	if len(env.Errors) < MaxRowErrors {
 		env.Errors = append(env.Errors, RowError{q.Timestamp.text, v, reason})
