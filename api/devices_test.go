@@ -4,6 +4,8 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -199,5 +201,28 @@ func TestStatistics(t *testing.T) {
 	}
 	if got := b.do("GET", "/Statistics/Service/", "").Body.String(); got != `{"connectedDeviceCount":0}` {
 		t.Error(got)
+	}
+}
+
+// TestETagIsSpelledOnTheWire reads the raw answer: Java's client looks for the
+// exact spelling.
+func TestETagIsSpelledOnTheWire(t *testing.T) {
+	b := newBench(t)
+	b.must(200, "PUT", "/devices/d1", `{}`)
+	server := httptest.NewServer(b.service)
+	defer server.Close()
+	conn, err := net.Dial("tcp", server.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintf(conn, "GET /devices/d1?api-version=2021-04-12 HTTP/1.1\r\nHost: %s\r\nConnection: close\r\nAuthorization: %s\r\n\r\n",
+		testHost, b.token("iothubowner", "", time.Hour))
+	raw, err := io.ReadAll(conn)
+	if err != nil || !strings.Contains(string(raw), "\r\nETag: \"MTAx\"\r\n") {
+		t.Errorf("%v: %s", err, raw)
 	}
 }

@@ -37,3 +37,18 @@ func TestMalformedConnectionStrings(t *testing.T) {
 		}
 	}
 }
+
+func FuzzConnectionString(f *testing.F) {
+	f.Add("HostName=h;DeviceId=d;SharedAccessKey=MDEyMzQ1Njc4OWFiY2RlZg==")
+	f.Add("HostName=h;SharedAccessKeyName=p;SharedAccessSignature=a=b;x509=TRUE;;")
+	f.Fuzz(func(t *testing.T, s string) {
+		c, err := ParseConnectionString(s)
+		if err != nil {
+			return
+		}
+		again, err := ParseConnectionString(c.Reveal())
+		if err != nil || again.Reveal() != c.Reveal() {
+			t.Errorf("%q came back as %q, %v", c.Reveal(), again.Reveal(), err)
+		}
+	})
+}
