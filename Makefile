@@ -63,7 +63,6 @@ kafka: ## log tests against a real Kafka: GEMELLO_KAFKA=host:port
 
 lint: ## formatting, vet, layout rules; golangci-lint where it is installed
 	@out=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$out" || { echo "gofmt:"; echo "$$out"; exit 1; }
-	$(GO) vet ./...
 	$(GO) vet -tags $(TAGS) ./...
 	$(GO) test ./internal/lint
 	@if command -v golangci-lint >/dev/null; then golangci-lint run; else echo "golangci-lint is not installed: skipped"; fi
