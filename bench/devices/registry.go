@@ -57,14 +57,14 @@ func (r *registry) close() { r.http.CloseIdleConnections() }
 // returns errNoRight when the policy may not do so.
 func (r *registry) ensure(ctx context.Context, ids []string) ([]credential.Key, error) {
 	keys := make([]credential.Key, len(ids))
-	g, ctx := errgroup.WithContext(ctx)
+	g, each := errgroup.WithContext(ctx)
 	g.SetLimit(parallel)
 	for i, id := range ids {
-		if ctx.Err() != nil {
+		if each.Err() != nil {
 			break
 		}
 		g.Go(func() (err error) {
-			keys[i], err = r.ensureOne(ctx, id)
+			keys[i], err = r.ensureOne(each, id)
 			return err
 		})
 	}

@@ -173,10 +173,10 @@ func (c *Config) validateListeners() error {
 		}
 		host, port, err := net.SplitHostPort(e.addr)
 		if err != nil || !validPort(port, 0) || host != "" && !validListenHost(host) {
-			return c.bad(e.key(), e.addr, "[host]:port, or nothing to turn it off", "")
+			return c.bad(e.key, e.addr, "[host]:port, or nothing to turn it off", "")
 		}
 		if e.name == "mqtt" && host != "" && !isLoopbackName(host) && !l.PlainAnywhere {
-			return c.bad(e.key(), e.addr, "a loopback address: it is not encrypted",
+			return c.bad(e.key, e.addr, "a loopback address: it is not encrypted",
 				"use listeners.mqtts, or set listeners.plain_anywhere: true")
 		}
 	}
@@ -186,13 +186,15 @@ func (c *Config) validateListeners() error {
 	return nil
 }
 
-// listenerEntry is one listener by its key.
-type listenerEntry struct{ name, addr string }
-
-func (e listenerEntry) key() string { return "listeners." + e.name }
+// listenerEntry is one listener with its configuration key.
+type listenerEntry struct{ name, key, addr string }
 
 func (l *ListenersConfig) entries() []listenerEntry {
-	return []listenerEntry{{"mqtts", l.MQTTS}, {"https", l.HTTPS}, {"amqps", l.AMQPS}, {"mqtt", l.MQTT}, {"admin", l.Admin}}
+	return []listenerEntry{
+		{"mqtts", "listeners.mqtts", l.MQTTS}, {"https", "listeners.https", l.HTTPS},
+		{"amqps", "listeners.amqps", l.AMQPS}, {"mqtt", "listeners.mqtt", l.MQTT},
+		{"admin", "listeners.admin", l.Admin},
+	}
 }
 
 func validListenHost(h string) bool {

@@ -36,7 +36,7 @@ func demoConfig(c *Config) error {
 	}
 	for _, e := range c.Listeners.entries() {
 		if host, _, err := net.SplitHostPort(e.addr); err == nil && host != "" && !isLoopbackName(host) {
-			return c.bad(e.key(), e.addr, "a loopback address with --demo", "")
+			return c.bad(e.key, e.addr, "a loopback address with --demo", "")
 		}
 	}
 	if len(c.Pipelines) == 0 {
@@ -64,13 +64,14 @@ func runDemo(ctx context.Context, info *runInfo, stdout io.Writer, logger *slog.
 	c.run = info
 	printDemo(stdout, info)
 
-	g, ctx := errgroup.WithContext(ctx)
+	outer := ctx
+	g, ctx := errgroup.WithContext(outer)
 	g.Go(func() error { return simulateDemo(ctx, c, info, logger) })
 	g.Go(func() error { return followDemo(ctx, c, stdout) })
-	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+	if err := g.Wait(); err != nil && outer.Err() == nil {
 		return fmt.Errorf("demo: %w", err)
 	}
-	return nil
+	return nil // interrupted, which is how a demo ends
 }
 
 // printDemo says in five lines what can be done now.

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // boundListener is one listener of the configuration: all sockets of one port.
@@ -104,11 +105,11 @@ func (b *binder) bind(c *Config) (*boundListeners, error) {
 func (b *binder) bindOne(c *Config, e listenerEntry) (*boundListener, error) {
 	host, portText, err := net.SplitHostPort(e.addr)
 	if err != nil {
-		return nil, c.bad(e.key(), e.addr, "[host]:port", "")
+		return nil, c.bad(e.key, e.addr, "[host]:port", "")
 	}
 	port, err := strconv.Atoi(portText)
 	if err != nil {
-		return nil, c.bad(e.key(), e.addr, "[host]:port", "")
+		return nil, c.bad(e.key, e.addr, "[host]:port", "")
 	}
 	hosts := []listenHost{{addr: host}}
 	if host == "" {
@@ -213,7 +214,12 @@ func (e *bindError) Unwrap() error { return e.err }
 // reserveLog checks that the embedded log's port is free and settles on one for
 // port 0: the log opens it itself a moment later.
 func (b *binder) reserveLog(c *Config) (string, error) {
-	l, err := b.bindOne(c, listenerEntry{name: "log", addr: c.Log.Listen})
+	return b.reserve(c, listenerEntry{name: "log", key: "log.listen", addr: c.Log.Listen})
+}
+
+// reserve binds an address and gives it up again.
+func (b *binder) reserve(c *Config, e listenerEntry) (string, error) {
+	l, err := b.bindOne(c, e)
 	if err != nil {
 		return "", err
 	}
@@ -227,10 +233,7 @@ func (b *binder) reserveLog(c *Config) (string, error) {
 // explain turns a bind error into one line with a remedy. Whether an operating
 // system's error is about rights or a busy port is all that is asked of it.
 func (b *binder) explain(c *Config, e listenerEntry, err error) error {
-	key := e.key()
-	if e.name == "log" {
-		key = "log.listen"
-	}
+	key, flag := e.key, strings.TrimPrefix(e.key, "--")
 	host, port := "", 0
 	if be := (*bindError)(nil); errors.As(err, &be) {
 		host, port = be.host, be.port
@@ -241,21 +244,14 @@ func (b *binder) explain(c *Config, e listenerEntry, err error) error {
 	}
 	switch {
 	case isAddrInUse(err):
-		return usagef("%s: port %d is in use on %s by %s; stop it, or choose another port with --%s", key, port, at, portOwner(host, port), flagOf(e))
+		return usagef("%s: port %d is in use on %s by %s; stop it, or choose another port with --%s", key, port, at, portOwner(host, port), flag)
 	case isNoRight(err):
-		return usagef("%s: this user may not listen on %s; %s", key, at, rightsRemedy(b.goos, flagOf(e)))
+		return usagef("%s: this user may not listen on %s; %s", key, at, rightsRemedy(b.goos, flag))
 	case isNoSuchAddress(err):
-		return usagef("%s: %s is not an address of this machine; choose one that is with --%s", key, at, flagOf(e))
+		return usagef("%s: %s is not an address of this machine; choose one that is with --%s", key, at, flag)
 	default:
-		return usagef("%s: can't listen on %s: %v; choose another with --%s", key, at, err, flagOf(e))
+		return usagef("%s: can't listen on %s: %v; choose another with --%s", key, at, err, flag)
 	}
-}
-
-func flagOf(e listenerEntry) string {
-	if e.name == "log" {
-		return "log.listen"
-	}
-	return e.key()
 }
 
 // rightsRemedy is how ports below 1024 are opened to an ordinary user.

@@ -1,19 +1,157 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
+	"crypto/tls"
 	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/gemello/gemello/persistence/embedded"
 )
 
 func newLogCmd(a *app) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "log --data DIR --listen ADDR [--auth FILE]",
+		Use:   "log --data DIR [--listen ADDR] [--auth FILE]",
 		Short: "Run the embedded log alone, for several nodes on one machine",
-		Args:  cobra.NoArgs,
+		Long: "Run the embedded log alone until interrupted.\n\nOn loopback it is open to all local users. Elsewhere --auth is a must: a file with one\n" +
+			"USER:PASSWORD a line, lines that begin with # left out. Nodes reach it with --kafka ADDR.",
+		Args: cobra.NoArgs,
 	}
+	f := &logFlags{app: a}
+	fs := cmd.Flags()
+	fs.StringVar(&f.data, "data", "", "data directory, used by one process")
+	fs.StringVar(&f.listen, "listen", "127.0.0.1:9092", "address to listen on")
+	fs.StringVar(&f.advertise, "advertise", "", "host:port that clients are told; empty: the address listened on")
+	fs.StringVar(&f.auth, "auth", "", "file of users that may connect, with SCRAM")
+	fs.StringVar(&f.cert, "tls-cert", "", "PEM file of the certificate; empty: no TLS")
+	fs.StringVar(&f.key, "tls-key", "", "PEM file of its key")
+	f.retention, f.retentionBytes = defaultConfig().Log.Retention, defaultConfig().Log.RetentionBytes
+	retention := &keyFlag{kind: "duration", shown: f.retention.String()}
+	retentionBytes := &keyFlag{kind: "size", shown: f.retentionBytes.String()}
+	fs.Var(retention, "retention", "how long records are kept in topics that don't say")
+	fs.Var(retentionBytes, "retention-bytes", "how much is kept in all")
+	fs.StringVar(&f.logging.Level, "log-level", "info", "debug, info, warn or error")
+	f.logging.Format = "text"
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return errors.New("pending")
+		for _, s := range []struct {
+			name string
+			flag *keyFlag
+			set  func([]byte) error
+		}{{"--retention", retention, f.retention.UnmarshalText}, {"--retention-bytes", retentionBytes, f.retentionBytes.UnmarshalText}} {
+			if n := len(s.flag.texts); n > 0 {
+				if err := s.set([]byte(s.flag.texts[n-1])); err != nil {
+					return &configError{Key: s.name, Value: s.flag.texts[n-1], Allowed: err.Error()}
+				}
+			}
+		}
+		return f.run(cmd)
 	}
 	return cmd
+}
+
+// logFlags are the settings of gemello log.
+type logFlags struct {
+	app                     *app
+	data, listen, advertise string
+	auth, cert, key         string
+	retention               Duration
+	retentionBytes          Size
+	logging                 LoggingConfig
+}
+
+func (f *logFlags) run(cmd *cobra.Command) error {
+	logger := newLogger(f.logging, f.app.stderr)
+	o, err := f.options(logger)
+	if err != nil {
+		return err
+	}
+	// The log itself says that a port is taken, this says by whom.
+	if o.Listen, err = newBinder(false).reserve(&Config{}, listenerEntry{name: "log", key: "--listen", addr: f.listen}); err != nil {
+		return err
+	}
+	privateUmask()
+	ctx, stop := interruptible(cmd.Context())
+	defer stop()
+	server, err := embedded.Start(ctx, o)
+	if err != nil {
+		return usagef("%v", err)
+	}
+	if _, err := fmt.Fprintf(f.app.stdout, "listening on %s\n", server.Addr()); err != nil {
+		return errors.Join(err, server.Close())
+	}
+	<-ctx.Done()
+	return server.Close()
+}
+
+// options checks the flags.
+func (f *logFlags) options(logger *slog.Logger) (embedded.Options, error) {
+	o := embedded.Options{
+		Dir: f.data, Advertise: f.advertise, SyncWrites: true,
+		Retention: time.Duration(f.retention), RetentionBytes: int64(f.retentionBytes), Logger: logger,
+	}
+	if f.data == "" {
+		return o, usagef("log: --data is needed: the directory where the log is kept")
+	}
+	host, port, err := net.SplitHostPort(f.listen)
+	if err != nil || !validPort(port, 0) {
+		return o, &configError{Key: "--listen", Value: f.listen, Allowed: "HOST:PORT"}
+	}
+	if f.auth != "" {
+		if o.Users, err = readUsers(f.auth); err != nil {
+			return o, err
+		}
+	} else if !isLoopbackName(host) {
+		return o, &configError{Key: "--listen", Value: f.listen, Allowed: "a loopback address without --auth", Remedy: "listen on 127.0.0.1, or name a file of users with --auth"}
+	}
+	if (host == "" || net.ParseIP(host).IsUnspecified()) && f.advertise == "" {
+		return o, usagef("--advertise: needed with --listen %q: clients must be told a host to connect to", f.listen)
+	}
+	switch {
+	case (f.cert == "") != (f.key == ""):
+		return o, usagef("--tls-cert and --tls-key: give both, or neither")
+	case f.cert != "":
+		pair, err := tls.LoadX509KeyPair(f.cert, f.key)
+		if err != nil {
+			return o, usagef("--tls-cert: %v; name a certificate and its key", err)
+		}
+		o.TLS = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}
+	}
+	return o, nil
+}
+
+// readUsers reads USER:PASSWORD lines. Errors hold no password.
+func readUsers(file string) ([]embedded.User, error) {
+	b, err := readSmallFile(file)
+	if err != nil {
+		return nil, usagef("--auth: %v; name a readable file with one USER:PASSWORD a line", err)
+	}
+	var users []embedded.User
+	seen := make(map[string]bool)
+	lines := bufio.NewScanner(bytes.NewReader(b))
+	for n := 1; lines.Scan(); n++ {
+		line := strings.TrimSpace(lines.Text())
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		name, password, ok := strings.Cut(line, ":")
+		switch {
+		case !ok || name == "" || password == "":
+			return nil, usagef("--auth: %s:%d: not allowed; allowed: USER:PASSWORD", file, n)
+		case seen[name]:
+			return nil, usagef("--auth: %s:%d: user %q is given twice; remove one", file, n, name)
+		}
+		seen[name] = true
+		users = append(users, embedded.User{Name: name, Password: password})
+	}
+	if len(users) == 0 {
+		return nil, usagef("--auth: %s names no user; allowed: one USER:PASSWORD a line", file)
+	}
+	return users, lines.Err()
 }

@@ -32,6 +32,7 @@ func commands() []func(*app) *cobra.Command {
 		newPipelineCmd,
 		newTailCmd,
 		newSimulateCmd,
+		newBenchCmd,
 		newVersionCmd,
 	}
 }
