@@ -213,7 +213,7 @@ func (h *host) awaitStandstill(ctx context.Context) bool {
 		if !pause(ctx, still+rand.N(still)) {
 			return false
 		}
-		rec, found, err := h.node.log.LastByKey(ctx, h.node.topics.checkpoints, h.partition, []byte(h.name))
+		rec, found, err := h.node.log.LastByKey(ctx, h.node.topics.checkpoints, h.node.bookPartition(h.partition), []byte(h.name))
 		if err != nil {
 			continue
 		}

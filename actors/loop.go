@@ -233,9 +233,9 @@ func (t *term) produce(ctx context.Context, c *commit) error {
 			entries[i] = eventlog.JournalEntry{Seq: seq, Position: j.Position, Kind: eventlog.JournalKind(j.Kind), Time: int64(j.Time), Payload: j.Payload}
 		}
 		journal = len(slab)
-		slab = append(slab, eventlog.Record{Topic: t.node.topics.journal, Partition: t.partition, Key: []byte(t.name), Value: eventlog.AppendJournal(nil, entries)})
+		slab = append(slab, eventlog.Record{Topic: t.node.topics.journal, Partition: t.node.bookPartition(t.partition), Key: []byte(t.name), Value: eventlog.AppendJournal(nil, entries)})
 	}
-	slab = append(slab, eventlog.Record{Topic: t.node.topics.checkpoints, Partition: t.partition, Key: []byte(t.name), Value: eventlog.AppendCheckpoint(nil, &c.checkpoint)})
+	slab = append(slab, eventlog.Record{Topic: t.node.topics.checkpoints, Partition: t.node.bookPartition(t.partition), Key: []byte(t.name), Value: eventlog.AppendCheckpoint(nil, &c.checkpoint)})
 	if err := t.producer.Commit(ctx, slab); err != nil {
 		return err
 	}

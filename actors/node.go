@@ -217,6 +217,11 @@ func (n *Node) partitionOf(deviceID string) int32 {
 	return eventlog.Partition([]byte(deviceID), n.options.Partitions)
 }
 
+// bookPartition is where a core of an input partition writes its checkpoints and
+// journal: the same number, folded where a user's topic has more partitions than
+// the hub's. Records of several cores in one partition differ by their key.
+func (n *Node) bookPartition(p int32) int32 { return p % n.options.Partitions }
+
 // deviceHost returns the host of the devices core that owns an id.
 func (n *Node) deviceHost(deviceID string) (*host, error) {
 	p := n.partitionOf(deviceID)

@@ -138,7 +138,7 @@ func (h *harness) apply(name, query string) {
 
 func TestWindowsOverTopicSurviveRestart(t *testing.T) {
 	h := newHarness(t)
-	if err := h.log.EnsureTopics(t.Context(), eventlog.TopicSpec{Name: "tele", Partitions: 2}); err != nil {
+	if err := h.log.EnsureTopics(t.Context(), eventlog.TopicSpec{Name: "tele", Partitions: 5}); err != nil {
 		t.Fatal(err)
 	}
 	h.start()

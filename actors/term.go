@@ -101,7 +101,7 @@ func (h *host) term(ctx context.Context) (err error) {
 // recover brings the core to the newest checkpoint.
 func (t *term) recover(ctx context.Context) error {
 	n := t.node
-	rec, found, err := n.log.LastByKey(ctx, n.topics.checkpoints, t.partition, []byte(t.name))
+	rec, found, err := n.log.LastByKey(ctx, n.topics.checkpoints, n.bookPartition(t.partition), []byte(t.name))
 	if err != nil {
 		return fmt.Errorf("read checkpoint of %s: %w", t.name, err)
 	}
@@ -132,7 +132,7 @@ func (t *term) recover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	t.journalNext = journal[t.partition].High
+	t.journalNext = journal[n.bookPartition(t.partition)].High
 	t.marks = []journalMark{{-1, t.journalNext}}
 	if found {
 		t.marks[0].journal = r.checkpoint.JournalOffset
@@ -159,7 +159,7 @@ func (t *term) replay(ctx context.Context, r restoring, from int64) error {
 		journalFrom = r.applied.JournalOffset
 	}
 	var entries []partition.Entry
-	err := t.node.log.ReadRange(ctx, t.node.topics.journal, t.partition, journalFrom, t.journalNext, func(rec *eventlog.Record) error {
+	err := t.node.log.ReadRange(ctx, t.node.topics.journal, t.node.bookPartition(t.partition), journalFrom, t.journalNext, func(rec *eventlog.Record) error {
 		if string(rec.Key) != t.name {
 			return nil
 		}
