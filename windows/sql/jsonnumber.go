@@ -9,8 +9,12 @@ import (
 	"github.com/gemello/gemello/windows"
 )
 
-func (t *jsonText) digits(i int) int {
+// skipNumber checks the number at i.
+func (t *jsonText) skipNumber(i int) int {
 	data := t.data
+	if data[i] == '-' {
+		i++
+	}
 	begin := i
 	for i < len(data) && data[i]-'0' <= 9 {
 		i++
@@ -18,23 +22,17 @@ func (t *jsonText) digits(i int) int {
 	if i == begin {
 		return t.unexpected(i, "a digit")
 	}
-	return i
-}
-
-// skipNumber checks the number at i.
-func (t *jsonText) skipNumber(i int) int {
-	data := t.data
-	if data[i] == '-' {
-		i++
-	}
-	if i < len(data) && data[i] == '0' {
-		i++
-	} else if i = t.digits(i); i < 0 {
-		return i
+	if data[begin] == '0' && i > begin+1 {
+		return t.unexpected(begin+1, "no digit after a leading zero")
 	}
 	if i < len(data) && data[i] == '.' {
-		if i = t.digits(i + 1); i < 0 {
-			return i
+		i++
+		begin = i
+		for i < len(data) && data[i]-'0' <= 9 {
+			i++
+		}
+		if i == begin {
+			return t.unexpected(i, "a digit")
 		}
 	}
 	if i < len(data) && data[i]|0x20 == 'e' {
@@ -42,7 +40,13 @@ func (t *jsonText) skipNumber(i int) int {
 		if i < len(data) && (data[i] == '+' || data[i] == '-') {
 			i++
 		}
-		return t.digits(i)
+		begin = i
+		for i < len(data) && data[i]-'0' <= 9 {
+			i++
+		}
+		if i == begin {
+			return t.unexpected(i, "a digit")
+		}
 	}
 	return i
 }

@@ -56,3 +56,32 @@ func TestAWindowedQueryFromRecordToRow(t *testing.T) {
 	t.Log(q.Explain())
 	t.Log(q.plan())
 }
+
+func TestOneQueryServesManyEnvironmentsAtOnce(t *testing.T) {
+	q := compileOne(t, `SELECT deviceId, REPLACE(status, 'o', CONCAT('0', seq)) AS s, PATINDEX('%k', status) AS p, REGEXMATCH(status, '^o') AS r,
+		CASE WHEN temperature BETWEEN 1 AND 2 THEN 'a' ELSE DATENAME(month, DATEADD(day, seq, '2024-01-01')) END AS m FROM s WHERE status LIKE 'o%'`)
+	const want = `{"deviceId":"device-000001","s":"017k","p":2,"r":1,"m":"January"}`
+	done := make(chan string)
+	for range 4 {
+		go func() {
+			s := NewScanner(ScanOptions{}, q)
+			env := s.Env(0)
+			for range 200 {
+				if err := s.Scan([]byte(benchPayload), &Envelope{}); err != nil {
+					done <- err.Error()
+					return
+				}
+				if got := string(q.AppendRow(nil, env)); got != want || !q.Accept(env) {
+					done <- got
+					return
+				}
+			}
+			done <- want
+		}()
+	}
+	for range 4 {
+		if got := <-done; got != want {
+			t.Errorf("row %s, want %s", got, want)
+		}
+	}
+}

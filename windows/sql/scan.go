@@ -98,6 +98,7 @@ type group struct {
 type shapeEntry struct {
 	raw   []byte // from the opening quote to the colon
 	group int32  // of the node's groups, -1 for a member that nobody needs
+	node  *node  // of the group if it is one
 	name  string // in the record's spelling, of a group of several
 	exact bool
 }
@@ -335,8 +336,8 @@ func (s *Scanner) name(i int, n *node, e *shapeEntry) int {
 	if e.group >= 0 {
 		g := &n.groups[e.group]
 		e.exact = name == g.name
-		if len(g.nodes) > 1 {
-			e.name = strings.Clone(name)
+		if e.node = g.nodes[0]; len(g.nodes) > 1 {
+			e.node, e.name = nil, strings.Clone(name)
 		}
 	}
 	if i-begin <= maxShapeRaw {
@@ -347,19 +348,21 @@ func (s *Scanner) name(i int, n *node, e *shapeEntry) int {
 
 // member reads the value at i of a member that is needed.
 func (s *Scanner) member(i int, n *node, e *shapeEntry, depth int) int {
-	g := &n.groups[e.group]
-	if len(g.nodes) > 1 {
+	c := e.node
+	if c == nil {
 		var v windows.Value
 		if i = s.value(i, depth, &v); i >= 0 {
-			for _, c := range g.nodes {
+			for _, c := range n.groups[e.group].nodes {
 				s.offer(c, e.name, v)
 			}
 		}
 		return i
 	}
-	c := g.nodes[0]
-	if !s.take(c, e.exact) {
+	if c.match != unseen && !s.again(c, e.exact) {
 		return s.skip(i, depth)
+	}
+	if c.match = folded; e.exact {
+		c.match = exact
 	}
 	if i < len(s.data) && s.data[i] == '{' {
 		if c.slot < 0 {
@@ -377,20 +380,14 @@ func (s *Scanner) member(i int, n *node, e *shapeEntry, depth int) int {
 	return s.value(i, depth, &s.values[c.slot])
 }
 
-// take decides whether a member that was found stands for n: of repeated
-// members the last one wins, and a name in another case never beats the exact
-// one (semantics 6.2).
-func (s *Scanner) take(n *node, exactly bool) bool {
-	switch {
-	case n.match == exact && !exactly:
+// again decides whether a member that was found already is replaced: of
+// repeated members the last one wins, and a name in another case never beats
+// the exact one (semantics 6.2).
+func (s *Scanner) again(n *node, exactly bool) bool {
+	if n.match == exact && !exactly {
 		return false
-	case n.match != unseen:
-		s.forget(n)
 	}
-	n.match = folded
-	if exactly {
-		n.match = exact
-	}
+	s.forget(n)
 	return true
 }
 
@@ -406,9 +403,14 @@ func (s *Scanner) forget(n *node) {
 
 // offer gives a value that was read whole to a node whose name may fit.
 func (s *Scanner) offer(n *node, name string, v windows.Value) {
-	if s.take(n, n.name == name) {
-		s.assign(n, v)
+	exactly := n.name == name
+	if n.match != unseen && !s.again(n, exactly) {
+		return
 	}
+	if n.match = folded; exactly {
+		n.match = exact
+	}
+	s.assign(n, v)
 }
 
 // assign stores a value that was read whole and what is needed of it.

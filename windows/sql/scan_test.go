@@ -127,7 +127,7 @@ func TestMalformedPayloadsAreRefusedWherever(t *testing.T) {
 		{`{"a":}`, "unexpected character, expected a value"},
 		{`{"z":tru}`, "unexpected character, expected a value"},
 		{`{"z":nulL}`, "unexpected character, expected a value"},
-		{`{"z":01}`, "unexpected character, expected ',' or the closing bracket"},
+		{`{"z":01}`, "unexpected character, expected no digit after a leading zero"},
 		{`{"a":01}`, "unexpected character, expected no digit after a leading zero"},
 		{`{"a":-}`, "unexpected character, expected a digit"},
 		{`{"a":1.}`, "unexpected character, expected a digit"},
