@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kbin"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -25,6 +26,9 @@ type gate struct {
 	closed bool
 
 	writes writeDoor
+	// flush makes what a response acknowledges durable; nil if that is not
+	// wanted. It is set before the first connection is accepted.
+	flush *flusher
 }
 
 func newGate(ln net.Listener, o Options) *gate {
@@ -122,14 +126,25 @@ type gateConn struct {
 
 	// The reading side: head is what is left of the start of the current
 	// request, body how much of it is still to come.
-	frame [8]byte
+	frame [4 + headSize]byte
 	head  []byte
 	body  int
 	steps int // authenticate requests that must come next
 
 	mu      sync.Mutex // guards what follows, between the two sides
-	writing bool       // a request that writes is with the broker
+	request request    // the one that the broker has
+	writing bool       // it writes
 	gone    bool
+}
+
+// headSize is how much of a request is read before it is shown to the broker;
+// it holds a whole EndTxn and what stands before the records of a Produce.
+const headSize = 4096
+
+// request is what is known of a request.
+type request struct {
+	key, version int16
+	txn          string // transactional id of Produce, EndTxn and InitProducerID
 }
 
 func (c *gateConn) Read(p []byte) (int, error) {
@@ -150,27 +165,64 @@ func (c *gateConn) Read(p []byte) (int, error) {
 
 // next reads the start of a request and decides about it.
 func (c *gateConn) next() error {
-	if _, err := io.ReadFull(c.Conn, c.frame[:]); err != nil {
+	if _, err := io.ReadFull(c.Conn, c.frame[:4]); err != nil {
 		return err
 	}
 	size := binary.BigEndian.Uint32(c.frame[:4])
-	key := int16(binary.BigEndian.Uint16(c.frame[4:6]))
 	// The broker reserves what the size says before it reads, and looks up the
 	// key without asking whether there is such a request.
-	if size < 8 || uint64(size) > uint64(c.gate.maxRequest) || kmsg.RequestForKey(key) == nil {
+	if size < 8 || uint64(size) > uint64(c.gate.maxRequest) {
 		return errRefused
 	}
-	if !c.authenticates(key) {
+	head := c.frame[4 : 4+min(int(size), headSize)]
+	if _, err := io.ReadFull(c.Conn, head); err != nil {
+		return err
+	}
+	req := parseRequest(head)
+	if kmsg.RequestForKey(req.key) == nil || !c.authenticates(req.key) {
 		return errRefused
 	}
-	if writes(key) {
-		if err := c.enter(); err != nil {
-			return err
-		}
+	if err := c.enter(req); err != nil {
+		return err
 	}
-	c.head = c.frame[:]
-	c.body = int(size) - 4
+	c.head = c.frame[:4+len(head)]
+	c.body = int(size) - len(head)
 	return nil
+}
+
+// parseRequest reads the start of a request; head has at least eight bytes. A
+// request that it can't read has no transactional id; the broker will not be
+// able to read it either.
+func parseRequest(head []byte) request {
+	req := request{
+		key:     int16(binary.BigEndian.Uint16(head)),
+		version: int16(binary.BigEndian.Uint16(head[2:])),
+	}
+	switch req.key {
+	case keyProduce, keyEndTxn, keyInitProducerID:
+	default:
+		return req
+	}
+	kreq := kmsg.RequestForKey(req.key)
+	kreq.SetVersion(req.version)
+	r := kbin.Reader{Src: head[8:]}
+	r.NullableString() // client id
+	if kreq.IsFlexible() {
+		kmsg.SkipTags(&r)
+	}
+	// In all three the transactional id comes first; it is null or, in the
+	// second, never is.
+	var id *string
+	if kreq.IsFlexible() {
+		id = r.CompactNullableString()
+	} else {
+		id = r.NullableString()
+	}
+	if r.Complete() != nil && !r.Ok() || id == nil {
+		return req
+	}
+	req.txn = *id
+	return req
 }
 
 // authenticates keeps a connection from doing anything else once it has begun
@@ -199,21 +251,24 @@ func writes(key int16) bool {
 	return false
 }
 
-func (c *gateConn) enter() error {
-	c.mu.Lock()
-	already := c.writing
-	c.mu.Unlock()
-	if already {
-		return nil // a produce request without acknowledgement went before
+// enter notes the request that goes to the broker next, and waits at the door
+// if it writes.
+func (c *gateConn) enter(req request) error {
+	// A produce request without acknowledgement went before, if it is still
+	// inside.
+	c.leave(false)
+	if writes(req.key) {
+		c.gate.writes.enter()
 	}
-	c.gate.writes.enter()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.gone {
+	c.request = req
+	c.writing = writes(req.key)
+	if c.gone && c.writing {
+		c.writing = false
 		c.gate.writes.leave()
 		return net.ErrClosed
 	}
-	c.writing = true
 	return nil
 }
 
@@ -227,8 +282,17 @@ func (c *gateConn) leave(gone bool) {
 	}
 }
 
+// Write sends a response, of which the broker writes each in one piece.
 func (c *gateConn) Write(p []byte) (int, error) {
 	c.leave(false)
+	if c.gate.flush != nil {
+		c.mu.Lock()
+		req := c.request
+		c.mu.Unlock()
+		if err := c.gate.flush.settle(req, p); err != nil {
+			return 0, err // and the broker drops the connection
+		}
+	}
 	return c.Conn.Write(p)
 }
 

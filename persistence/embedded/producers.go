@@ -62,6 +62,17 @@ func openProducers(dir string) (*producers, error) {
 	return p, nil
 }
 
+// seen notes the end of a transaction that is on disk. The broker's log of it
+// may not be: it is flushed only when an owner begins.
+func (p *producers) seen(id int64, last marker) {
+	e, ok := p.known[id]
+	if !ok || e.TxID == "" || last.epoch < e.Epoch || last.epoch == math.MaxInt16 {
+		return
+	}
+	e.Type, e.Epoch, e.Commit = "init", last.epoch+1, &last.commit
+	p.known[id], p.change[id] = e, e
+}
+
 // ended notes that a transaction was ended here. After an abort the epoch
 // rises by two: the broker takes a commit that comes again with an epoch one
 // below its own for one that it has answered.

@@ -61,6 +61,11 @@ func recoverDir(ctx context.Context, dir string, log *slog.Logger) error {
 	}
 	committed := committedOnes(scans)
 	for _, scan := range scans {
+		for id, last := range scan.markers {
+			producers.seen(id, last)
+		}
+	}
+	for _, scan := range scans {
 		for _, open := range scan.openInOrder() {
 			commit := committed[open.producer] && !scan.ended[open.producer]
 			if err := scan.endTransaction(open, commit, time.Now().UnixMilli()); err != nil {
@@ -124,6 +129,13 @@ type partitionScan struct {
 	open    map[int64]openTxn // by producer id
 	commits map[producer]int  // commit markers
 	ended   map[producer]bool // has a marker of either kind
+	markers map[int64]marker  // the last one, by producer id
+}
+
+// marker is the end of a transaction.
+type marker struct {
+	epoch  int16
+	commit bool
 }
 
 func scanPartition(p partitionDir, old snapshot, log *slog.Logger) (*partitionScan, error) {
@@ -132,6 +144,7 @@ func scanPartition(p partitionDir, old snapshot, log *slog.Logger) (*partitionSc
 		open:         make(map[int64]openTxn),
 		commits:      make(map[producer]int),
 		ended:        make(map[producer]bool),
+		markers:      make(map[int64]marker),
 	}
 	scan.snap = snapshot{
 		Version: 1, Epoch: old.Epoch, CreatedAt: old.CreatedAt,
@@ -163,26 +176,14 @@ func scanPartition(p partitionDir, old snapshot, log *slog.Logger) (*partitionSc
 		} else if err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
-		if err := writeIndex(filepath.Join(p.path, fmt.Sprintf("%d.idx", seg.base)), index); err != nil {
+		// Anew, since it may lack the end or be zeros there: it is not flushed
+		// before an acknowledgement. A batch without entry may be the only copy.
+		if err := writeSynced(filepath.Join(p.path, fmt.Sprintf("%d.idx", seg.base)), index); err != nil {
 			return nil, err
 		}
 	}
 	scan.snap.HighWatermark = max(next, scan.snap.LogStartOffset)
 	return scan, nil
-}
-
-// writeIndex makes the index file say what the segment holds; most often it
-// does. A batch whose entry is missing was not acknowledged, but it is whole,
-// and its sender may have no other copy.
-func writeIndex(path string, want []byte) error {
-	have, err := os.ReadFile(path)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	if len(have) == len(want) {
-		return nil
-	}
-	return writeSynced(path, want)
 }
 
 func (s *partitionScan) take(b batch) {
@@ -200,6 +201,7 @@ func (s *partitionScan) take(b batch) {
 		}
 		delete(s.open, b.producerID)
 		s.ended[p] = true
+		s.markers[b.producerID] = marker{b.producerEpoch, b.commit}
 		if b.commit {
 			s.commits[p]++
 		}

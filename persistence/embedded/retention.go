@@ -38,7 +38,7 @@ func keepRetention(c *kfake.Cluster) {
 	})
 }
 
-// partition is a directory of segments.
+// partitionDir is a directory of segments.
 type partitionDir struct {
 	topic    string
 	number   int32
@@ -50,6 +50,11 @@ type segmentFile struct {
 	base    int64
 	size    int64
 	written time.Time
+}
+
+// partitionPath is where the broker keeps a partition.
+func partitionPath(dir, topic string, number int32) string {
+	return filepath.Join(dir, "partitions", fmt.Sprintf("%s-%d", url.PathEscape(topic), number))
 }
 
 // listPartitions reads what partitions the directory has.

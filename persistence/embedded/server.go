@@ -81,9 +81,15 @@ func (s *Server) start(ctx context.Context) error {
 		return err
 	}
 	s.gate = newGate(ln, s.opts)
+	if s.opts.SyncWrites {
+		// Not by the broker, which would sync each file in turn and do nothing
+		// else meanwhile.
+		s.gate.flush = newFlusher(s.dir)
+	}
 	s.cluster, err = kfake.NewCluster(s.brokerOptions()...)
 	if err != nil {
 		s.gate.close()
+		s.gate.flush.close()
 		return fmt.Errorf("log data directory %s: %w; restore it from a backup or start with an empty one", s.dir, err)
 	}
 	keepRetention(s.cluster)
@@ -134,9 +140,6 @@ func (s *Server) brokerOptions() []kfake.Opt {
 		// none.
 		kfake.Superuser(scram256, nodeUser, s.password),
 	}
-	if s.opts.SyncWrites {
-		opts = append(opts, kfake.SyncWrites())
-	}
 	if len(s.opts.Users) > 0 {
 		opts = append(opts, kfake.EnableSASL())
 		for _, u := range s.opts.Users {
@@ -178,8 +181,10 @@ func (s *Server) close() error {
 	// the word that it is whole; the lock last.
 	s.cluster.Close()
 	s.gate.close()
-	var err error
-	if s.saveFailed.Load() {
+	err := s.gate.flush.close()
+	if err != nil {
+		err = fmt.Errorf("log data directory %s: %w", s.dir, err)
+	} else if s.saveFailed.Load() {
 		err = fmt.Errorf("log data directory %s: state was not written; the next start will repair it", s.dir)
 	} else {
 		err = os.WriteFile(filepath.Join(s.dir, cleanFile), nil, 0o600)
