@@ -36,7 +36,7 @@ func (o *Operator) Fire(w Tick, emit func(*Result) error) error {
 		}
 	}
 	if o.next >= w && !o.outlived(w) {
-		if len(o.slices) == 0 && o.keys.count > 0 {
+		if len(o.slices) == 0 && (o.keys.names != nil || o.freeRows != nil) {
 			o.calm()
 		}
 		return nil
@@ -54,6 +54,9 @@ func (o *Operator) Fire(w Tick, emit func(*Result) error) error {
 	}
 	if o.opt.AcceptLate {
 		o.expire(w - 1 - o.edges.after - o.opt.Grace)
+	}
+	if len(o.slices) == 0 {
+		o.stacks.reset(o)
 	}
 	o.sweepLines()
 	o.keys.sweep()

@@ -258,7 +258,7 @@ func (rn *lateRun) verify(t *testing.T, seed uint64, rows *rowsOf, taken []model
 }
 
 func TestLastRevisionIsTheWholeAggregate(t *testing.T) {
-	for seed := range uint64(150) {
+	for seed := range uint64(60) {
 		rn := randomLateRun(rand.New(rand.NewPCG(seed, 11)), false, true)
 		rn.grace = 50000 // nothing is ever past it
 		rows, taken := rn.play(t, how{})
@@ -278,7 +278,7 @@ func TestLastRevisionIsTheWholeAggregate(t *testing.T) {
 }
 
 func TestGraceDoesNotDependOnMemorySavesOrRestarts(t *testing.T) {
-	for seed := range uint64(120) {
+	for seed := range uint64(50) {
 		rn := randomLateRun(rand.New(rand.NewPCG(seed, 12)), seed%2 == 0, true)
 		want, taken := rn.play(t, how{})
 		rn.verify(t, seed, want, taken)

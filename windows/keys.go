@@ -191,7 +191,7 @@ func (t *keyTable) note() { t.peak = max(t.live, t.peak-t.peak/8) }
 // calm is for times without any state: it lets go of more with each call.
 func (t *keyTable) calm() {
 	t.peak /= 2
-	if t.peak > 0 || t.count == 0 {
+	if t.peak > 0 {
 		return
 	}
 	*t = keyTable{slots: make([]keySlot, leastKeySlots), seed: t.seed}
