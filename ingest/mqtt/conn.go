@@ -169,6 +169,8 @@ func (c *conn) finish(b *breach) {
 		s.log.Info("mqtt connection ended", "client", c.clientID, "reason", string(reason), "cause", label)
 	}
 	s.metrics.ended(reason)
+	// A will's delay would outlive the Link: the will goes out at once, unless a
+	// newer connection shows already that the client is not gone.
 	will := c.will
 	if c.polite || c.delayed && reason == ingest.ReasonTakenOver {
 		will = nil

@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 }
 
 // patience is how long a test waits for what must happen.
-const patience = 5 * time.Second
+const patience = 10 * time.Second
 
 // fakeHub admits everyone whose token is not "bad" and acknowledges at once
 // unless hold is set.
