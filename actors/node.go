@@ -55,6 +55,7 @@ type Node struct {
 	cancel context.CancelFunc
 	feeds  context.CancelFunc // ends the feeds, after the hosts
 	group  *errgroup.Group
+	failed context.Context // ends with the cause when one of the group fails
 	hosts  sync.WaitGroup
 }
 
@@ -86,6 +87,7 @@ func Start(ctx context.Context, o Options, adopt bool) (*Node, error) {
 	feedsCtx, feeds := context.WithCancel(context.Background())
 	n.feeds = feeds
 	n.group, feedsCtx = errgroup.WithContext(feedsCtx)
+	n.failed = feedsCtx
 	if err := n.start(ctx, feedsCtx, adopt); err != nil {
 		n.cancel()
 		feeds()
@@ -204,8 +206,16 @@ func (n *Node) Stop(ctx context.Context) error {
 	return err
 }
 
-// Wait returns when a part of the node that all others need has failed.
-func (n *Node) Wait() error { return n.group.Wait() }
+// Wait returns when ctx ends, or with the error of a part of the node that all
+// others need.
+func (n *Node) Wait(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-n.failed.Done():
+		return context.Cause(n.failed)
+	}
+}
 
 func (n *Node) now() time.Time { return n.options.Now() }
 

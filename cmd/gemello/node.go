@@ -12,7 +12,7 @@ import (
 	"os"
 	"time"
 
-	group "github.com/oklog/run"
+	actor "github.com/oklog/run"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -201,9 +201,9 @@ func (n *nodeServers) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var g group.Group
+	var g actor.Group
 	g.Add(func() error { <-ctx.Done(); return nil }, func(error) { cancel() })
-	g.Add(func() error { return n.node.Wait() }, func(error) {})
+	g.Add(func() error { return n.node.Wait(ctx) }, func(error) {})
 	for _, name := range []string{"mqtts", "mqtt"} {
 		l := n.env.Listeners.named(name)
 		if l == nil {
@@ -238,7 +238,7 @@ func stopBroker(b *mqtt.Server) {
 }
 
 // addHTTP serves a handler on all sockets of a listener.
-func (n *nodeServers) addHTTP(g *group.Group, name string, h http.Handler, t *tls.Config) {
+func (n *nodeServers) addHTTP(g *actor.Group, name string, h http.Handler, t *tls.Config) {
 	l := n.env.Listeners.named(name)
 	if l == nil {
 		return
