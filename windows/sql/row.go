@@ -98,7 +98,7 @@ func (e *Env) appendFixed(dst []byte, out *output, i int) []byte {
 	f.text = append(f.text[:0], out.prefix...)
 	f.text = appendJSON(f.text, &v)
 	dst = append(dst, f.text...)
-	if len(e.Errors) != failed || e.Counts != counts {
+	if len(e.Errors) != failed || failed == MaxRowErrors || e.Counts != counts {
 		f.text = f.text[:0] // every row reports it
 	}
 	return dst
