@@ -28,12 +28,16 @@ run: build ## build, then a demonstration node on loopback
 test: test-go test-sdk ## all tests: units, properties, crashes, layout rules, SDKs
 
 # Two calls, so that each package runs once: those above under the race
-# detector, the others with the invariants on.
+# detector, the others with the invariants on. The first does not hide what the
+# second finds.
 test-go:
-	@rest=$$($(GO) list ./... | grep -vxF "$$($(GO) list $(CONCURRENT))"); \
-	echo "$(GO) test -tags $(TAGS) (packages without goroutines)"; \
-	$(GO) test -tags $(TAGS) $$rest
-	$(RACE) $(CONCURRENT)
+	@status=0; \
+	rest=$$($(GO) list ./... | grep -vxF "$$($(GO) list $(CONCURRENT))"); \
+	echo "$(GO) test -tags $(TAGS): packages without goroutines"; \
+	$(GO) test -tags $(TAGS) $$rest || status=1; \
+	echo "$(RACE): $(CONCURRENT)"; \
+	$(RACE) $(CONCURRENT) || status=1; \
+	exit $$status
 
 test-sdk: build ## unmodified Azure SDKs against bin/gemello (needs node and npm)
 	@if [ ! -x test/sdk/run.sh ]; then echo "test/sdk/run.sh is absent: no SDK tests"; \
