@@ -1,8 +1,11 @@
+//go:build unix
+
 package eventlog_test
 
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -120,6 +123,32 @@ func BenchmarkCommit(b *testing.B) {
 			report(b, n, start)
 		})
 	}
+}
+
+// BenchmarkCommitOfManyCores is one commit of one of 16 cores that commit all
+// the time, as eight partitions of a hub do that can't keep up.
+func BenchmarkCommitOfManyCores(b *testing.B) {
+	u := durable(b)
+	out := u.topic(b, "out", eventlog.TopicSpec{Partitions: benchPartitions})
+	checkpoints := u.topic(b, "checkpoints", eventlog.TopicSpec{Partitions: benchPartitions})
+	var core atomic.Int32
+	b.SetParallelism(8) // times two processors
+	b.RunParallel(func(pb *testing.PB) {
+		n := core.Add(1)
+		term, err := u.NewTerm(context.Background(), fmt.Sprint(u.prefix, n), eventlog.TermOptions{})
+		if err != nil {
+			b.Error(err)
+			return
+		}
+		defer term.Close()
+		for pb.Next() {
+			slab := append(benchSlab(out, 100), record(checkpoints, n%benchPartitions, "core", "checkpoint"))
+			if err := term.Commit(context.Background(), slab); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
 }
 
 const benchRead = 1_000_000

@@ -1,7 +1,6 @@
 package eventlog
 
 import (
-	"context"
 	"errors"
 	"sync"
 	"sync/atomic"
@@ -32,16 +31,15 @@ func (p *pending) promise(r *Record, err error) {
 	p.mu.Unlock()
 }
 
+// failed reports whether any record has failed so far.
 func (p *pending) failed() bool { return p.bad.Load() }
 
+// worst returns the error that says most of those so far.
 func (p *pending) worst() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.err
 }
-
-// failure returns what failed.
-func (p *pending) failure(context.Context) error { return p.worst() }
 
 // worse picks the error that says most: one record's refusal makes the client
 // fail all others of the transaction for a reason that only repeats it.

@@ -137,7 +137,7 @@ func (t *Term) commit(ctx context.Context, records []Record) error {
 		t.cl.Produce(context.Background(), r, promise)
 		if p.failed() {
 			// The rest would be buffered only to be thrown away.
-			return fail("produce", p.failure(ctx))
+			return fail("produce", p.worst())
 		}
 	}
 	if err := t.cl.Flush(ctx); err != nil {

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 )
 
@@ -86,11 +88,22 @@ func (l *Log) EnsureTopics(ctx context.Context, specs ...TopicSpec) error {
 	if err != nil {
 		return fmt.Errorf("describe topics: %w", err)
 	}
+	var created []string
+	for _, s := range specs {
+		if _, err := topicInfo(s.Name, md); errors.Is(err, ErrNoTopic) {
+			if err := l.createTopic(ctx, s); err != nil {
+				return err
+			}
+			created = append(created, s.Name)
+		}
+	}
+	if len(created) > 0 {
+		if md, err = l.awaitTopics(ctx, names); err != nil {
+			return fmt.Errorf("topics were created but are not ready (%s): %w", strings.Join(created, ", "), err)
+		}
+	}
 	for _, s := range specs {
 		info, err := topicInfo(s.Name, md)
-		if errors.Is(err, ErrNoTopic) {
-			info, err = l.createTopic(ctx, s)
-		}
 		if err != nil {
 			return err
 		}
@@ -101,49 +114,55 @@ func (l *Log) EnsureTopics(ctx context.Context, specs ...TopicSpec) error {
 	return nil
 }
 
-func (l *Log) createTopic(ctx context.Context, s TopicSpec) (TopicInfo, error) {
+func (l *Log) createTopic(ctx context.Context, s TopicSpec) error {
 	replication := cmp.Or(l.opts.Replication, -1)
 	resp, err := l.adm.CreateTopic(ctx, s.Partitions, replication, s.configs(l.opts), s.Name)
 	if err == nil {
 		err = resp.Err
 	}
-	if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
-		if resp.ErrMessage != "" {
-			err = fmt.Errorf("%w: %s", err, resp.ErrMessage)
-		}
-		return TopicInfo{}, fmt.Errorf("create topic %s (%d partitions): %w", s.Name, s.Partitions, err)
+	if err == nil || errors.Is(err, kerr.TopicAlreadyExists) {
+		return nil // another node was faster
 	}
-	return l.awaitTopic(ctx, s)
+	if resp.ErrMessage != "" {
+		err = fmt.Errorf("%w: %s", err, resp.ErrMessage)
+	}
+	return fmt.Errorf("create topic %s (%d partitions): %w", s.Name, s.Partitions, err)
 }
 
-// awaitTopic waits until brokers show the new topic with a leader for each
-// partition: creation is acknowledged by the controller, and other brokers
+// awaitTopics waits until the topics are shown with a leader for each
+// partition: a creation is acknowledged by the controller, and other brokers
 // hear of it later.
-func (l *Log) awaitTopic(ctx context.Context, s TopicSpec) (TopicInfo, error) {
+func (l *Log) awaitTopics(ctx context.Context, names []string) (kadm.Metadata, error) {
 	pause := time.NewTimer(0)
 	defer pause.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return TopicInfo{}, fmt.Errorf("topic %s was created but has no leaders yet: %w", s.Name, ctx.Err())
+			return kadm.Metadata{}, ctx.Err()
 		case <-pause.C:
 		}
-		md, err := l.adm.Metadata(ctx, s.Name)
+		md, err := l.adm.Metadata(ctx, names...)
 		if err != nil {
-			return TopicInfo{}, fmt.Errorf("describe topic %s: %w", s.Name, err)
+			return kadm.Metadata{}, err
 		}
-		info, err := topicInfo(s.Name, md)
-		if err == nil {
-			ready := true
-			for _, p := range md.Topics[s.Name].Partitions {
-				ready = ready && p.Err == nil && p.Leader >= 0
-			}
-			if ready {
-				return info, nil
-			}
-		} else if !errors.Is(err, ErrNoTopic) && !kerr.IsRetriable(err) {
-			return TopicInfo{}, err
+		if ready(md, names) {
+			return md, nil
 		}
-		pause.Reset(50 * time.Millisecond)
+		pause.Reset(metadataMinAge)
 	}
+}
+
+func ready(md kadm.Metadata, names []string) bool {
+	for _, name := range names {
+		t, ok := md.Topics[name]
+		if !ok || t.Err != nil {
+			return false
+		}
+		for _, p := range t.Partitions {
+			if p.Err != nil || p.Leader < 0 {
+				return false
+			}
+		}
+	}
+	return true
 }
