@@ -27,6 +27,7 @@ type HoppingOptions struct {
 	Keep      bool          // leave the data directory
 	Budget    int64         // bytes of window state in memory; 0: the default
 	Limit     time.Duration // longest run; 0: 20 minutes
+	AtHalf    func()        // called once when half of the input is committed
 	Logger    *slog.Logger
 }
 
@@ -86,7 +87,7 @@ func Hopping(ctx context.Context, o HoppingOptions, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := awaitCommitted(ctx, node, ends); err != nil {
+	if err := awaitCommitted(ctx, node, ends, o.AtHalf); err != nil {
 		return err
 	}
 	wall, cpu := time.Since(start.at), processCPU()-start.cpu
@@ -116,18 +117,29 @@ func (o *HoppingOptions) query() string {
 
 // awaitCommitted waits until every partition's core has committed up to the
 // given ends.
-func awaitCommitted(ctx context.Context, node *actors.Node, ends map[int32]eventlog.Range) error {
+func awaitCommitted(ctx context.Context, node *actors.Node, ends map[int32]eventlog.Range, atHalf func()) error {
+	var all int64
+	for _, r := range ends {
+		all += r.Stable
+	}
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		done := 0
+		done, committed := 0, int64(0)
 		for _, s := range node.Statuses() {
+			if s.Kind == "pipelines" {
+				committed += s.Committed
+			}
 			if s.Kind == "pipelines" && s.Committed >= ends[s.Partition].Stable {
 				done++
 			}
 		}
 		if done == len(ends) {
 			return nil
+		}
+		if atHalf != nil && committed > all/2 {
+			atHalf()
+			atHalf = nil
 		}
 		select {
 		case <-ctx.Done():

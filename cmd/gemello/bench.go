@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime/pprof"
@@ -19,7 +20,7 @@ func newBenchCmd(a *app) *cobra.Command {
 
 func (a *app) newBenchHoppingCmd() *cobra.Command {
 	o := bench.HoppingOptions{}
-	var profile string
+	var profile, heap string
 	cmd := &cobra.Command{
 		Use:   "hopping",
 		Short: "Per-device statistics over hopping windows from a Kafka topic to another, exactly once",
@@ -38,6 +39,17 @@ func (a *app) newBenchHoppingCmd() *cobra.Command {
 				}
 				defer pprof.StopCPUProfile()
 			}
+			if heap != "" {
+				o.AtHalf = func() {
+					f, err := os.Create(heap)
+					if err == nil {
+						err = errors.Join(pprof.WriteHeapProfile(f), f.Close())
+					}
+					if err != nil {
+						fmt.Fprintf(a.stderr, "--heap-profile: %v\n", err)
+					}
+				}
+			}
 			o.Logger = newLogger(LoggingConfig{Level: "warn", Format: "text"}, a.stderr)
 			return bench.Hopping(ctx, o, a.stdout)
 		},
@@ -55,6 +67,7 @@ func (a *app) newBenchHoppingCmd() *cobra.Command {
 	f.Int64Var(&o.Budget, "window-memory", 0, "bytes of window state in memory; 0: the default")
 	f.DurationVar(&o.Limit, "limit", 0, "longest run; 0: 20m")
 	f.StringVar(&profile, "profile", "", "file for a CPU profile")
+	f.StringVar(&heap, "heap-profile", "", "file for a heap profile at half of the input")
 	cobra.CheckErr(cmd.MarkFlagRequired("kafka"))
 	return cmd
 }
