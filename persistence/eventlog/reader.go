@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -62,7 +63,7 @@ type change struct {
 const (
 	changeAssign byte = iota
 	changeUnassign
-	changePause
+	changePause // from here on: of fetching, not of the assignment
 	changeResume
 )
 
@@ -137,6 +138,12 @@ func (r *Reader) Resume(topic string, partition int32) {
 func (r *Reader) change(c change) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	// A change makes earlier ones of its partition void: an assignment all of
+	// them, a pause only a pause. So there are at most two of a partition,
+	// however long nobody polls.
+	r.changes = slices.DeleteFunc(r.changes, func(earlier change) bool {
+		return earlier.tp == c.tp && (c.kind <= changeUnassign || earlier.kind > changeUnassign)
+	})
 	r.changes = append(r.changes, c)
 	if r.wake != nil {
 		r.wake()

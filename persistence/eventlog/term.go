@@ -93,7 +93,8 @@ const termMaxRecords = 4 << 20
 // key. At least one record is required, since an empty transaction would not
 // prove that the term still stands.
 //
-// On success each record's Partition and Offset are where it is. On any error
+// On success each record's Partition and Offset are where it is. A zero
+// Timestamp becomes the clock's, and stays in the slab. On any error
 // the term is over: the transaction is aborted, or its outcome is not known,
 // and the next term finds out. The slab is the term's until Commit returns;
 // after an error the client may still hold on to it, so it must not be used
@@ -116,14 +117,21 @@ func (t *Term) commit(ctx context.Context, records []Record) error {
 	if t.isClosed() {
 		return fmt.Errorf("commit of term %s: %w", t.id, &termError{cmp.Or[error](t.err, ErrClosed)})
 	}
+	ctx, cancel := context.WithTimeout(ctx, t.timeout)
+	defer cancel()
 	fail := func(step string, err error) error {
+		if errors.Is(err, kgo.ErrClientClosed) && ctx.Err() != nil {
+			err = ctx.Err() // which is why
+		}
 		return fmt.Errorf("commit of term %s: %s: %w", t.id, step, &termError{closedError(err)})
 	}
 	if len(records) == 0 {
 		return fail("begin", errors.New("no records"))
 	}
-	ctx, cancel := context.WithTimeout(ctx, t.timeout)
-	defer cancel()
+	// Produce waits for room regardless of ctx, since a context of its own would
+	// cost each record; so the end of ctx ends the client.
+	stop := context.AfterFunc(ctx, t.Close)
+	defer stop()
 	if err := t.cl.BeginTransaction(); err != nil {
 		return fail("begin", err)
 	}

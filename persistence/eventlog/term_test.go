@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -168,5 +171,62 @@ func TestCommitOfASlabLargerThanABatch(t *testing.T) {
 	}
 	if n != 2*len(slab) {
 		t.Errorf("%d records are committed, want %d", n, 2*len(slab))
+	}
+}
+
+// mute is a connection to a log that seems to hear and never answers any more
+// once the network is gone.
+type mute struct {
+	net.Conn
+	gone <-chan struct{}
+}
+
+func (c mute) Write(p []byte) (int, error) {
+	select {
+	case <-c.gone:
+		return len(p), nil
+	default:
+		return c.Conn.Write(p)
+	}
+}
+
+func TestCommitIntoAMuteLogEndsWithItsContext(t *testing.T) {
+	for name, slab := range map[string][]eventlog.Record{
+		"all buffered":       {record("out", 0, "a", "1")},
+		"more than has room": slices.Repeat([]eventlog.Record{record("out", 0, "a", strings.Repeat("x", 1000))}, 10),
+	} {
+		t.Run(name, func(t *testing.T) {
+			u := newLog(t)
+			out := u.topic(t, "out", eventlog.TopicSpec{})
+			gone := make(chan struct{})
+			l, err := eventlog.Open(within(t), eventlog.Options{
+				Seeds: []string{u.seed},
+				DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+					conn, err := new(net.Dialer).DialContext(ctx, network, address)
+					return mute{conn, gone}, err
+				},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(l.Close)
+			term, err := l.NewTerm(within(t), u.prefix+".core", eventlog.TermOptions{MaxBytes: 3000})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(term.Close)
+			if err := term.Commit(within(t), []eventlog.Record{record(out, 0, "a", "before")}); err != nil {
+				t.Fatal(err)
+			}
+			close(gone)
+			for i := range slab {
+				slab[i].Topic = out
+			}
+			ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+			defer cancel()
+			if err := term.Commit(ctx, slab); eventlog.Classify(err) != eventlog.NewTerm || !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("got %v", err)
+			}
+		})
 	}
 }
