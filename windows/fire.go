@@ -19,7 +19,7 @@ type fold struct {
 // row for each group of each window whose last instant lies before it, by end,
 // then by group key (semantics 2.1, 5.2). Windows about to be purged emit what
 // late records changed since FireDirty first. It costs one comparison when
-// nothing is due. After an error, emit's or the store's, the operator must be
+// nothing is due. The function emit must not call the operator. After an error, emit's or the store's, the operator must be
 // thrown away.
 func (o *Operator) Fire(w Tick, emit func(*Result) error) error {
 	if o.err != nil {
@@ -93,7 +93,7 @@ func (o *Operator) fail(err error) error {
 // nextWindow is the last instant of the first window at or after from that has
 // a record, never without one. It looks at one slice, however far away that is.
 func (o *Operator) nextWindow(from Tick) Tick {
-	for _, s := range o.slices {
+	for _, s := range o.slices[o.search(from-o.edges.size):] { // those before end too early
 		if s.last >= from {
 			return o.firstOpen(s, from)
 		}

@@ -89,6 +89,7 @@ func (o *Operator) addLookup(timeline []byte, pos int64, ts Tick, key []byte, ar
 func (o *Operator) newLine(name string) *line {
 	ln := &line{name: name, mark: Unset, next: never}
 	o.lines[name] = ln
+	o.lineText += len(name)
 	return ln
 }
 
@@ -160,7 +161,11 @@ func (o *Operator) fireLine(ln *line, from, w Tick, emit func(*Result) error) er
 // nextOfLine is the last instant of the first window at or after from in which
 // a timeline has rows.
 func (o *Operator) nextOfLine(ln *line, from Tick) Tick {
-	for _, s := range o.slices {
+	start := 0
+	if from > Unset+o.edges.size {
+		start = o.search(from - o.edges.size) // those before end too early
+	}
+	for _, s := range o.slices[start:] {
 		if s.last < from {
 			continue
 		}
@@ -191,7 +196,11 @@ func (o *Operator) takeOut(ln *line, before, w Tick) {
 	groups := append(o.takingOut[:0], ln.groups...)
 	o.takingOut = groups
 	emptied := false
-	for _, s := range o.slices {
+	start := 0
+	if before != Unset { // rows of slices further back were taken out before
+		start = o.search(before - o.edges.after - o.opt.Grace - o.edges.size)
+	}
+	for _, s := range o.slices[start:] {
 		if !o.closedFor(s.last, w) {
 			break
 		}
@@ -228,6 +237,7 @@ func (o *Operator) sweepLines() {
 	for name, ln := range o.lines {
 		if len(ln.groups) == 0 && (ln.mark <= o.mark || !o.opt.AcceptLate) {
 			delete(o.lines, name)
+			o.lineText -= len(name)
 		}
 	}
 	o.sweepAt = max(leastKeySweep, 2*len(o.lines))

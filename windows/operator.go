@@ -71,6 +71,7 @@ type Operator struct {
 	takingOut []uint32
 	result    Result
 	lines     map[string]*line
+	lineText  int // bytes of their names
 	sweepAt   int // lines at which those without use are dropped
 	late      []lateWindow
 
@@ -302,6 +303,15 @@ func (o *Operator) OpenWindows() int {
 	return n
 }
 
+// NextEnd is the end of the earliest window that has records and is not closed
+// by the watermark (with a timeline a key: by the floor).
+func (o *Operator) NextEnd() (Tick, bool) {
+	if o.next == never {
+		return 0, false
+	}
+	return o.next + o.edges.after, true
+}
+
 // OpenKeys counts the group keys with records in memory.
 func (o *Operator) OpenKeys() int { return o.keys.live }
 
@@ -320,9 +330,7 @@ func (o *Operator) StateBytes() int64 {
 	for i := range o.freeIndex {
 		b += int64(cap(o.freeIndex[i].slots) * 4)
 	}
-	for _, l := range o.lines {
-		b += lineBytes + int64(len(l.name)+4*cap(l.groups))
-	}
+	b += int64(len(o.lines)*lineBytes + o.lineText)
 	for i := range o.late {
 		b += lateBytes + int64(len(o.late[i].rows)*lateBytes)
 	}

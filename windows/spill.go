@@ -153,7 +153,6 @@ type stream struct {
 	lo, hi []byte    // blocks to come
 	block  blockRows // the present one
 	row    []uint64  // the row in the layout of the merge
-	texts  texts
 }
 
 func (st *stream) done() bool { return st.at >= len(st.rows.keys) }
