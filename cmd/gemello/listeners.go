@@ -80,6 +80,7 @@ func newBinder(freePorts bool) *binder {
 // bind opens all configured ports, or none.
 func (b *binder) bind(c *Config) (*boundListeners, error) {
 	bound := &boundListeners{}
+	devices := newConnLimit(c.Limits.Connections)
 	for _, e := range c.Listeners.entries() {
 		if e.addr == "" {
 			continue
@@ -88,6 +89,11 @@ func (b *binder) bind(c *Config) (*boundListeners, error) {
 		if err != nil {
 			bound.Close()
 			return nil, err
+		}
+		if e.name == "mqtts" || e.name == "mqtt" {
+			for i := range l.Sockets {
+				l.Sockets[i] = devices.wrap(l.Sockets[i])
+			}
 		}
 		bound.all = append(bound.all, l)
 	}
