@@ -106,7 +106,7 @@ func (t *term) afterApply(ctx context.Context) error {
 	if t.applied != nil {
 		t.applied(e)
 	}
-	full := e.Bytes() >= t.node.options.CommitBytes
+	full := e.Bytes() >= t.node.commitShare()
 	if !full && t.node.now().Sub(t.lastCommit) < t.node.options.CommitEvery {
 		return nil
 	}
@@ -155,8 +155,7 @@ func (t *term) maybeCommit(ctx context.Context) error {
 // begin hands the effects so far to a committing goroutine; the core applies on
 // meanwhile (design 3.5).
 func (t *term) begin(ctx context.Context, released bool) {
-	c := &commit{effects: t.core.Take(t.spare), started: t.node.now()}
-	t.spare = nil
+	c := &commit{effects: t.core.Take(t.node.buffers.effects()), started: t.node.now()}
 	t.checkpoint(c, released)
 	t.inflight, t.dirty, t.lastCommit = c, false, c.started
 	// A stop does not cut a commit short: it would leave its outcome unknown.
@@ -211,19 +210,18 @@ func (t *term) mark(m journalMark) {
 // one transaction.
 func (t *term) produce(ctx context.Context, c *commit) error {
 	e := c.effects
-	n := e.Len() + 2
-	if cap(t.slab) < n {
-		t.slab = make([]eventlog.Record, n+n/4)
-	}
-	slab := t.slab[:0]
-	for i := range e.Len() {
+	rows := e.Len()
+	slab := t.node.buffers.slab(rows + 2)
+	defer func() { t.node.buffers.giveSlab(slab) }()
+	for i := range rows {
 		o := e.Output(i)
-		r := eventlog.Record{Topic: o.Topic, Partition: -1, Key: o.Key, Value: o.Value}
+		r := &slab[i]
+		r.Topic, r.Partition, r.Key, r.Value, r.Timestamp, r.Headers = o.Topic, -1, o.Key, o.Value, c.started, nil
 		for _, h := range o.Headers {
 			r.Headers = append(r.Headers, eventlog.Header{Key: h.Key, Value: h.Value})
 		}
-		slab = append(slab, r)
 	}
+	slab = slab[:rows]
 	journal := -1
 	if len(e.Journal) > 0 {
 		entries := make([]eventlog.JournalEntry, len(e.Journal))
@@ -237,12 +235,12 @@ func (t *term) produce(ctx context.Context, c *commit) error {
 	}
 	slab = append(slab, eventlog.Record{Topic: t.node.topics.checkpoints, Partition: t.node.bookPartition(t.partition), Key: []byte(t.name), Value: eventlog.AppendCheckpoint(nil, &c.checkpoint)})
 	if err := t.producer.Commit(ctx, slab); err != nil {
+		slab = nil // the client may still hold on to it
 		return err
 	}
 	if journal >= 0 {
 		c.journaled, c.journalAt = true, slab[journal].Offset+1
 	}
-	clear(slab)
 	return nil
 }
 
@@ -267,8 +265,7 @@ func (t *term) finish(c commit) error {
 	}
 	t.node.metrics.commitSeconds.WithLabelValues(t.kind).Observe(t.node.now().Sub(c.started).Seconds())
 	t.node.metrics.rowsOut.WithLabelValues(t.kind).Add(float64(c.effects.Len()))
-	c.effects.Reset()
-	t.spare = c.effects
+	t.node.buffers.giveEffects(c.effects)
 	if t.host.committed != nil {
 		t.host.committed(&c.checkpoint)
 	}

@@ -40,6 +40,8 @@ type Node struct {
 	appender *eventlog.Appender
 	settings *settings
 	waiters  *waiters
+	buffers  buffers
+	cores    atomic.Int64 // hosts that run
 	cluster  *cluster.Cluster
 
 	intakeErr  atomic.Pointer[error] // why the newest append failed, nil after one that did not
@@ -146,7 +148,20 @@ func (n *Node) start(ctx, feeds context.Context, adopt bool) error {
 func (n *Node) run(h *host) {
 	ctx, cancel := context.WithCancel(n.ctx)
 	h.cancel = cancel
-	n.hosts.Go(func() { h.run(ctx) })
+	n.cores.Add(1)
+	n.hosts.Go(func() {
+		defer n.cores.Add(-1)
+		h.run(ctx)
+	})
+}
+
+// leastCommit keeps a node with many cores from committing every few rows.
+const leastCommit = 4 << 20
+
+// commitShare is a core's part of the effects that force a commit, so that the
+// node's memory does not grow with the number of its partitions.
+func (n *Node) commitShare() int {
+	return max(leastCommit, n.options.CommitBytes/max(1, int(n.cores.Load())))
 }
 
 // claim checks that this node's data directory and the log carry the same hub

@@ -31,7 +31,7 @@ type Options struct {
 
 	Partitions   int32         // of the device log; 0: 8
 	CommitEvery  time.Duration // 0: 500 ms
-	CommitBytes  int           // effects that force a commit; 0: 32 MiB
+	CommitBytes  int           // effects that force a commit, shared by the cores of the node; 0: 32 MiB
 	IdleTick     time.Duration // 0: 1 s
 	Heartbeat    time.Duration // an idle owner commits this often; 0: never, the log has no other owner
 	StateBudget  int64         // bytes of window state in memory on this node; 0: 256 MiB
@@ -60,6 +60,8 @@ func (o Options) EnsureDefaults() Options {
 	set(&o.StateBudget, 256<<20)
 	set(&o.CacheBytes, 32<<20)
 	set(&o.FlushRecords, 200_000)
+	set(&o.Reader.MaxBytes, 8<<20)
+	set(&o.Reader.MaxPartitionBytes, 1<<20)
 	set(&o.ReleaseTimeout, 10*time.Second)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

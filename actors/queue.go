@@ -90,10 +90,13 @@ func (q *queue) lag(next int64) int64 {
 	return max(0, q.stable-next)
 }
 
+// recordOverhead is about what the client spends on a record beside its bytes.
+const recordOverhead = 250
+
 func size(b *eventlog.Batch) int {
 	n := 64
 	for _, r := range b.Records {
-		n += len(r.Key) + len(r.Value) + 64
+		n += len(r.Key) + len(r.Value) + recordOverhead
 	}
 	return n
 }

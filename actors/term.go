@@ -25,8 +25,6 @@ type term struct {
 	journalSeq  uint64
 	journalNext int64         // journal offset above which no entry of this core lies yet
 	marks       []journalMark // where to read the journal from, by input position
-	spare       *partition.Effects
-	slab        []eventlog.Record
 	inflight    *commit
 	committed   chan commit
 	lastCommit  time.Time
@@ -54,7 +52,7 @@ type journalMark struct{ position, journal int64 }
 func (h *host) term(ctx context.Context) (err error) {
 	h.setStatus("recovering", "")
 	h.node.metrics.terms.WithLabelValues(h.kind).Inc()
-	t := &term{host: h, committed: make(chan commit, 1), spare: &partition.Effects{}}
+	t := &term{host: h, committed: make(chan commit, 1)}
 	// Fence first: nothing that an earlier owner left open can commit after this.
 	if t.producer, err = h.node.log.NewTerm(ctx, h.name, eventlog.TermOptions{}); err != nil {
 		return err
