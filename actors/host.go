@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"runtime/debug"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -85,6 +87,8 @@ type host struct {
 	wake     chan struct{} // holds one token after tell
 	cancel   context.CancelFunc
 	status   atomic.Pointer[HostStatus]
+	rewind   atomic.Int64 // oldest input offset that a rebuild would need, -1: none known
+	alarm    atomic.Bool  // that offset is no longer in the log
 	stopped  chan struct{}
 }
 
@@ -169,7 +173,7 @@ func (h *host) run(ctx context.Context) {
 	wait := 50 * time.Millisecond
 	for {
 		started := h.node.now()
-		err := h.term(ctx)
+		err := h.guarded(ctx)
 		if ctx.Err() != nil {
 			h.setStatus("stopped", "")
 			return
@@ -202,6 +206,35 @@ func (h *host) run(ctx context.Context) {
 			wait = min(2*wait, 5*time.Second)
 		}
 	}
+}
+
+// checkRetention raises the alarm when the log no longer holds the input that a
+// lost store would be rebuilt from: open windows then depend on the store alone.
+func (h *host) checkRetention(start int64) {
+	need := h.rewind.Load()
+	lost := need >= 0 && need < start
+	if lost && !h.alarm.Load() {
+		h.logger.Error("the log no longer holds the input that open windows depend on; raise the topic's retention above the longest window",
+			"topic", h.source, "partition", h.partition, "needed_from", need, "log_starts_at", start)
+	}
+	h.alarm.Store(lost)
+	value := 0.0
+	if lost {
+		value = 1
+	}
+	h.node.metrics.retention.WithLabelValues(h.kind, strconv.Itoa(int(h.partition))).Set(value)
+}
+
+// guarded runs a term and turns a panic in it into its error: a fault in one
+// core stops that core's term, not the node.
+func (h *host) guarded(ctx context.Context) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			h.logger.Error("core panicked", "panic", r, "stack", string(debug.Stack()))
+			err = fmt.Errorf("%s panicked: %v", h.name, r)
+		}
+	}()
+	return h.term(ctx)
 }
 
 // awaitStandstill waits until the newest checkpoint has not changed for a few

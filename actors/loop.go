@@ -258,6 +258,7 @@ func (t *term) finish(c commit) error {
 	if c.err != nil {
 		return c.err
 	}
+	t.rewind.Store(c.checkpoint.RewindOffset)
 	t.journalSeq = c.checkpoint.JournalSeq
 	if c.journaled {
 		t.journalNext = c.journalAt

@@ -22,6 +22,7 @@ type metrics struct {
 	terms         *prometheus.CounterVec
 	fences        *prometheus.CounterVec
 	stateBytes    *prometheus.GaugeVec
+	retention     *prometheus.GaugeVec
 	busy          prometheus.Counter
 	pipeCounters  *prometheus.CounterVec // pipe_records_total{pipeline,partition,result}
 	pipeRows      *prometheus.CounterVec
@@ -49,6 +50,7 @@ func newMetrics(r prometheus.Registerer, now func() time.Time) *metrics {
 		terms:         prometheus.NewCounterVec(prometheus.CounterOpts{Name: "core_terms_total", Help: "Terms begun; each fences the one before."}, kind),
 		fences:        prometheus.NewCounterVec(prometheus.CounterOpts{Name: "core_fences_total", Help: "Terms that another owner ended."}, kind),
 		stateBytes:    prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "core_store_bytes", Help: "Size of a core's store after its last flush."}, []string{"core", "partition"}),
+		retention:     prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "core_input_retention_broken", Help: "1 while the log no longer holds the input that a lost store would be rebuilt from."}, []string{"core", "partition"}),
 		busy:          prometheus.NewCounter(prometheus.CounterOpts{Name: "core_requests_refused_total", Help: "Requests refused because a bounded queue was full."}),
 		pipeCounters:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "pipe_records_total", Help: "Records by what a pipeline did with them."}, append(pipe, "result")),
 		pipeRows:      prometheus.NewCounterVec(prometheus.CounterOpts{Name: "pipe_records_out_total", Help: "Rows that a pipeline made."}, pipe),
@@ -61,7 +63,7 @@ func newMetrics(r prometheus.Registerer, now func() time.Time) *metrics {
 		last:          map[string]partition.PipelineFigures{},
 	}
 	if r != nil {
-		r.MustRegister(m.recordsIn, m.bytesIn, m.rowsOut, m.commitSeconds, m.replayed, m.terms, m.fences, m.stateBytes,
+		r.MustRegister(m.recordsIn, m.bytesIn, m.rowsOut, m.commitSeconds, m.replayed, m.terms, m.fences, m.stateBytes, m.retention,
 			m.busy, m.pipeCounters, m.pipeRows, m.pipeDelay, m.pipeWindows, m.pipeKeys, m.pipeState, m.pipeSuspended)
 	}
 	return m

@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -142,6 +144,7 @@ func (n *Node) start(ctx, feeds context.Context, adopt bool) error {
 		n.run(h)
 	}
 	n.group.Go(func() error { return n.reconcileLoop(feeds) })
+	n.group.Go(func() error { return n.publishOffsets(feeds) })
 	return nil
 }
 
@@ -267,16 +270,21 @@ func (n *Node) devicesDo(ctx context.Context, deviceID string, fn func(*partitio
 
 // Statuses returns what every host is doing.
 func (n *Node) Statuses() []HostStatus {
-	var all []HostStatus
-	for _, h := range n.devices {
-		all = append(all, *h.status.Load())
+	hosts := n.allHosts()
+	all := make([]HostStatus, len(hosts))
+	for i, h := range hosts {
+		all[i] = *h.status.Load()
 	}
+	return all
+}
+
+// allHosts lists the devices hosts, then those of the pipelines.
+func (n *Node) allHosts() []*host {
+	all := slices.Clone(n.devices)
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for _, s := range n.sources {
-		for _, h := range s.hosts {
-			all = append(all, *h.status.Load())
-		}
+	for _, topic := range slices.Sorted(maps.Keys(n.sources)) {
+		all = append(all, n.sources[topic].hosts...)
 	}
 	return all
 }

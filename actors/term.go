@@ -81,6 +81,7 @@ func (h *host) term(ctx context.Context) (err error) {
 		return fmt.Errorf("%s: input from offset %d was deleted, the log of %s/%d starts at %d: raise the topic's retention, then delete and apply the pipeline again: %w",
 			h.name, next, h.source, h.partition, r.Start, eventlog.ErrOffsetOutOfRange)
 	}
+	h.checkRetention(offsets[h.partition].Start)
 	t.queue = h.feed.open(h.source, h.partition, next, offsets[h.partition].Stable)
 	defer h.feed.close(h.source, h.partition, t.queue)
 	if err := t.change(ctx); err != nil {
@@ -104,12 +105,14 @@ func (t *term) recover(ctx context.Context) error {
 		return fmt.Errorf("read checkpoint of %s: %w", t.name, err)
 	}
 	r := restoring{store: t.store}
+	t.rewind.Store(-1)
 	if found {
 		c, err := eventlog.DecodeCheckpoint(rec.Value)
 		if err != nil {
 			return fmt.Errorf("checkpoint of %s at offset %d: %w", t.name, rec.Offset, err)
 		}
 		r.checkpoint = c
+		t.rewind.Store(c.RewindOffset)
 		t.journalSeq = c.JournalSeq
 	}
 	var has bool
