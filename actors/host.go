@@ -88,6 +88,7 @@ type host struct {
 	cancel   context.CancelFunc
 	status   atomic.Pointer[HostStatus]
 	rewind   atomic.Int64 // oldest input offset that a rebuild would need, -1: none known
+	flushed  atomic.Int64 // input offset that the store has applied
 	alarm    atomic.Bool  // that offset is no longer in the log
 	stopped  chan struct{}
 }

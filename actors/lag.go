@@ -62,3 +62,22 @@ func (n *Node) checkRetention(ctx context.Context) {
 		}
 	}
 }
+
+// Floor returns the oldest offset of an input partition that a replay may still
+// need: a log that deletes below it loses nothing. It reports false for topics
+// that no core reads.
+func (n *Node) Floor(topic string, partition int32) (offset int64, ok bool) {
+	for _, h := range n.allHosts() {
+		if h.source != topic || h.partition != partition {
+			continue
+		}
+		need := h.flushed.Load()
+		if r := h.rewind.Load(); r >= 0 {
+			need = min(need, r)
+		}
+		if !ok || need < offset {
+			offset, ok = need, true
+		}
+	}
+	return offset, ok
+}

@@ -330,7 +330,7 @@ func (t *term) flush(ctx context.Context, release bool) error {
 	if err := t.store.Flush(b, applied); err != nil {
 		return fmt.Errorf("flush %s at %d: %w", t.name, checkpoint.Offset, err)
 	}
-	t.flushed = applied
+	t.host.flushed.Store(applied.Offset)
 	t.node.metrics.stateBytes.WithLabelValues(t.kind, fmt.Sprint(t.partition)).Set(float64(t.store.Bytes()))
 	return nil
 }

@@ -28,7 +28,6 @@ type term struct {
 	inflight    *commit
 	committed   chan commit
 	lastCommit  time.Time
-	flushed     store.Applied
 	lastFlush   time.Time
 	dirty       bool // something was applied since the last commit
 	arrival     arrivalClock
@@ -143,7 +142,8 @@ func (t *term) recover(ctx context.Context) error {
 		return fmt.Errorf("restore %s: %w", t.name, err)
 	}
 	t.core = c
-	t.flushed, t.lastFlush, t.lastCommit = r.applied, n.now(), n.now()
+	t.lastFlush, t.lastCommit = n.now(), n.now()
+	t.host.flushed.Store(from)
 	if r.checkpoint == nil {
 		return nil
 	}

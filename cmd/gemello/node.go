@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync/atomic"
 	"time"
 
 	actor "github.com/oklog/run"
@@ -40,7 +41,13 @@ func runNode(ctx context.Context, cfg *Config, env *nodeEnv) (err error) {
 	if err != nil {
 		return usagef("secrets: %v", err)
 	}
-	options, closeLog, err := openLog(ctx, cfg, env, registry)
+	var running atomic.Pointer[actors.Node]
+	options, closeLog, err := openLog(ctx, cfg, env, registry, func(topic string, partition int32) (int64, bool) {
+		if node := running.Load(); node != nil {
+			return node.Floor(topic, partition)
+		}
+		return 0, true // nothing is known yet, so everything is kept
+	})
 	if err != nil {
 		return err
 	}
@@ -61,6 +68,7 @@ func runNode(ctx context.Context, cfg *Config, env *nodeEnv) (err error) {
 	if err != nil {
 		return startError(err)
 	}
+	running.Store(node)
 	stop := func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 		defer cancel()
@@ -99,7 +107,7 @@ func startError(err error) error {
 
 // openLog starts the embedded log when no Kafka is configured and returns how
 // to reach the log.
-func openLog(ctx context.Context, cfg *Config, env *nodeEnv, registry prometheus.Registerer) (eventlog.Options, func() error, error) {
+func openLog(ctx context.Context, cfg *Config, env *nodeEnv, registry prometheus.Registerer, floor func(string, int32) (int64, bool)) (eventlog.Options, func() error, error) {
 	o := eventlog.Options{
 		Seeds: cfg.Log.Kafka, ClientID: "gemello", Logger: env.Logger, Registerer: registry,
 		Replication: int16(cfg.Log.Replication), MinInsync: int16(cfg.Log.MinInsync),
@@ -115,7 +123,7 @@ func openLog(ctx context.Context, cfg *Config, env *nodeEnv, registry prometheus
 		Dir: env.Data.join("log"), Listen: env.Listeners.LogListen, SyncWrites: true,
 		Private: private, ReadOnly: readOnly, PrivatePrefix: cfg.Hub + ".",
 		Retention: time.Duration(cfg.Log.Retention), RetentionBytes: int64(cfg.Log.RetentionBytes),
-		Logger: env.Logger,
+		Floor: floor, Logger: env.Logger,
 	})
 	if err != nil {
 		return o, nil, usagef("%v", err)
