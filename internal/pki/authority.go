@@ -198,15 +198,11 @@ func (a *authority) issue(names []string, now time.Time) (leaf *x509.Certificate
 	}
 	template := &x509.Certificate{
 		SerialNumber: newSerial(),
-		Subject:      pkix.Name{CommonName: names[0], Organization: []string{"gemello"}},
+		Subject:      pkix.Name{CommonName: commonName(names), Organization: []string{"gemello"}},
 		NotBefore:    notBefore,
 		NotAfter:     notAfter,
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}
-	// A common name has room for 64 bytes; the names that count are below.
-	if len(names[0]) > 64 {
-		template.Subject.CommonName = "gemello"
 	}
 	for _, n := range names {
 		if ip := net.ParseIP(n); ip != nil {
@@ -221,6 +217,18 @@ func (a *authority) issue(names []string, now time.Time) (leaf *x509.Certificate
 	}
 	leaf, err = x509.ParseCertificate(der)
 	return leaf, key, err
+}
+
+// commonName is for people; the names that count are the alternative ones. It is
+// no address: without a DNS name beside it OpenSSL takes "127.0.0.1" for one and
+// finds it outside the CA's constraints. It has room for 64 bytes.
+func commonName(names []string) string {
+	for _, n := range names {
+		if net.ParseIP(n) == nil && len(n) <= 64 {
+			return n
+		}
+	}
+	return "gemello hub"
 }
 
 // issued reports whether leaf is this CA's, carries exactly the names and needs

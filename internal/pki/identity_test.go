@@ -67,6 +67,20 @@ func TestChainVerifiesForEveryName(t *testing.T) {
 	}
 }
 
+// TestCommonNameIsNoAddress: OpenSSL (Node, Python) refuses an address there.
+func TestCommonNameIsNoAddress(t *testing.T) {
+	for want, names := range map[string][]string{
+		"gemello hub":     {"127.0.0.21", "::1"},
+		"localhost":       {"127.0.0.1", "localhost"},
+		"hub.example.com": {"hub.example.com", "localhost"},
+	} {
+		id := mustOpen(t, Options{Dir: t.TempDir(), Names: names, Now: newClock().now})
+		if got := leafOf(id).Subject.CommonName; got != want {
+			t.Errorf("%v: common name %q, want %q", names, got, want)
+		}
+	}
+}
+
 func TestLeafLastsAtMost397DaysAndIsBackdated(t *testing.T) {
 	c := newClock()
 	id := mustOpen(t, Options{Dir: t.TempDir(), Names: []string{"localhost"}, Now: c.now})
