@@ -36,6 +36,7 @@ type PipelinePartition struct {
 // ApplyPipeline creates or changes a pipeline; the error is a *sql.Error or
 // wraps partition.ErrDefinition when the definition is wrong.
 func (n *Node) ApplyPipeline(ctx context.Context, d partition.Definition) error {
+	d = d.EnsureDefaults()
 	if _, err := n.prepare(ctx, &d); err != nil && !errors.Is(err, errNoSource) {
 		return err
 	}

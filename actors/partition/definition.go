@@ -1,6 +1,7 @@
 package partition
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -34,6 +35,17 @@ const (
 	DefaultEarly = 5 * windows.Minute
 	maxLate      = 20*windows.Day + 23*windows.Hour + 59*windows.Minute + 59*windows.Second
 )
+
+// EnsureDefaults returns the definition with empty settings spelled out, so that
+// one that names a default is the same pipeline as one that leaves it out.
+func (d Definition) EnsureDefaults() Definition {
+	d.OnLate = cmp.Or(d.OnLate, "adjust")
+	d.OnOutOfOrder = cmp.Or(d.OnOutOfOrder, "adjust")
+	d.OnEarly = cmp.Or(d.OnEarly, "side_output")
+	d.Key = cmp.Or(d.Key, "deviceId")
+	d.Arrival = cmp.Or(d.Arrival, "record")
+	return d
+}
 
 // ErrDefinition is wrapped by the errors of Definition.Validate.
 var ErrDefinition = errors.New("invalid pipeline")
@@ -74,7 +86,7 @@ func (d *Definition) Validate() error {
 // hash identifies the definition with the normalised plan of its query: equal
 // hashes keep their state over a restart, a changed one starts anew.
 func (d *Definition) hash(plan string) [32]byte {
-	n := *d
+	n := d.EnsureDefaults()
 	n.Query = plan
 	b, err := json.Marshal(&n)
 	if err != nil {
