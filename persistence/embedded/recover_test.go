@@ -367,3 +367,107 @@ func TestCommitsAreAtomicAcrossKillsOfTheLog(t *testing.T) {
 		l.Close()
 	}
 }
+
+// The same writer, whose client outlives the log and goes on by itself where
+// it can, as the nodes of a shared log do: what it takes for committed must be.
+func TestCommitsAreWhatTheyWereSaidToBeToClientsThatOutliveTheLog(t *testing.T) {
+	const partitions = 6
+	rounds := 6
+	if testing.Short() {
+		rounds = 2
+	}
+	dir := t.TempDir()
+	addr, kill := serveProcess(t, dir, "127.0.0.1:0")
+	l := connect(t, addr, eventlog.SASL{})
+	ensure(t, l, eventlog.TopicSpec{Name: "out", Partitions: partitions}, eventlog.TopicSpec{Name: "checkpoints", Partitions: 1})
+
+	quit := make(chan struct{})
+	progress := make(chan struct{}, 1)
+	written := make(chan int, 1)
+	errs := make(chan error, 1)
+	go func() {
+		next := 0
+		defer func() { written <- next }()
+		for {
+			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+			term, err := l.NewTerm(ctx, "core", eventlog.TermOptions{})
+			if err != nil {
+				cancel()
+				continue
+			}
+			last, ok, err := l.LastByKey(ctx, "checkpoints", 0, []byte("core"))
+			cancel()
+			if err != nil {
+				term.Close()
+				continue
+			}
+			checkpoint := -1
+			if ok {
+				fmt.Sscan(string(last.Value), &checkpoint)
+			}
+			if checkpoint < next-1 {
+				errs <- fmt.Errorf("the checkpoint is %d, but %d was acknowledged", checkpoint, next-1)
+				term.Close()
+				return
+			}
+			for next = checkpoint + 1; ; next++ {
+				select {
+				case <-quit:
+					term.Close()
+					return
+				default:
+				}
+				slab := []eventlog.Record{record("checkpoints", 0, "core", fmt.Sprint(next))}
+				for p := range int32(partitions) {
+					slab = append(slab, record("out", p, "", fmt.Sprint(next)))
+				}
+				if err := term.Commit(context.Background(), slab); err != nil {
+					break
+				}
+				select {
+				case progress <- struct{}{}:
+				default:
+				}
+			}
+		}
+	}()
+	for range rounds {
+		select {
+		case <-time.After(time.Duration(100+rand.IntN(200)) * time.Millisecond):
+		case err := <-errs:
+			t.Fatal(err)
+		}
+		kill()
+		_, kill = serveProcess(t, dir, addr)
+		select { // of before the kill
+		case <-progress:
+		default:
+		}
+		select {
+		case <-progress:
+		case err := <-errs:
+			t.Fatal(err)
+		case <-within(t).Done():
+			t.Fatal("the writer does not come back")
+		}
+	}
+	close(quit)
+	next := <-written
+	select {
+	case err := <-errs:
+		t.Fatal(err)
+	default:
+	}
+	for p := range int32(partitions) {
+		words := read(t, l, "out", p)
+		for i, w := range words {
+			if w != fmt.Sprintf("=%d", i) {
+				t.Fatalf("partition %d has %s at place %d", p, w, i)
+			}
+		}
+		if len(words) < next {
+			t.Errorf("partition %d has %d commits, %d were acknowledged", p, len(words), next)
+		}
+	}
+	t.Logf("%d commits over %d kills", next, rounds)
+}

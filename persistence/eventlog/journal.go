@@ -12,8 +12,9 @@ const (
 	JournalSuspend      JournalKind = 4 // Payload names a pipeline and why it is suspended
 	JournalResume       JournalKind = 5 // Payload names a pipeline that goes on
 	JournalGap          JournalKind = 6 // input before Position was lost or skipped; Payload says why
+	JournalIdleRead     JournalKind = 7 // the idle clock of pipelines whose arrival is the first read moved to Time
 
-	journalKindMax = JournalGap
+	journalKindMax = JournalIdleRead
 )
 
 // JournalEntry is one input of a core that is not in its input partition.
