@@ -26,8 +26,11 @@ type core interface {
 	// Skip moves the position over offsets that hold no data records.
 	Skip(next int64)
 	Position() int64
-	// Tick advances the arrival clock of an idle, caught-up partition.
-	Tick(windows.Tick) error
+	// Stamp says when what follows is read; Tick advances the arrival clock of an
+	// idle, caught-up partition to the estimate, or to the wall clock where
+	// arrival is the first read.
+	Stamp(now windows.Tick)
+	Tick(estimate, wall windows.Tick) error
 	// Replay applies one journal entry.
 	Replay(partition.Entry) error
 	// Suppress turns outputs and replies off while committed input is replayed.

@@ -9,6 +9,7 @@ import (
 	"github.com/gemello/gemello/actors/partition"
 	"github.com/gemello/gemello/persistence/eventlog"
 	"github.com/gemello/gemello/persistence/store"
+	"github.com/gemello/gemello/windows"
 )
 
 // flushEvery bounds the age of saved state on a quiet partition, so that the
@@ -78,6 +79,7 @@ func (t *term) drain(ctx context.Context) error {
 		piece := recs[:min(len(recs), 1024)]
 		recs = recs[len(piece):]
 		bytes := 0
+		t.core.Stamp(windows.TickOf(t.node.now()))
 		for _, rec := range piece {
 			if err := t.apply(rec); err != nil {
 				return err
@@ -127,7 +129,7 @@ func (t *term) tick(ctx context.Context) error {
 	if !t.queue.caughtUp(t.core.Position()) {
 		return nil
 	}
-	if err := t.core.Tick(t.arrival.estimate(t.node.now())); err != nil {
+	if err := t.core.Tick(t.arrival.estimate(t.node.now()), windows.TickOf(t.node.now())); err != nil {
 		return err
 	}
 	if e := t.core.Effects(); !e.Empty() {

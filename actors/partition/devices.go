@@ -68,7 +68,10 @@ func (d *Devices) Arrival() windows.Tick { return d.arrival }
 func (d *Devices) Unsaved() int64 { return d.unsaved }
 
 // Tick does nothing: no device state depends on idle time yet.
-func (d *Devices) Tick(windows.Tick) error { return nil }
+func (d *Devices) Tick(a, wall windows.Tick) error { return nil }
+
+// Stamp does nothing: records of the device log carry their arrival.
+func (d *Devices) Stamp(windows.Tick) {}
 
 // Replay accepts no entries: this core journals none.
 func (d *Devices) Replay(e Entry) error {

@@ -64,6 +64,8 @@ const (
 	EntrySuspend EntryKind = 4 // the pipeline named in Payload stops at Position
 	EntryResume  EntryKind = 5 // the pipeline named in Payload goes on at Position
 	EntryGap     EntryKind = 6 // input before Position was lost; open windows are incomplete
+	// EntryIdleRead is EntryIdle for pipelines whose arrival is the first read.
+	EntryIdleRead EntryKind = 7
 )
 
 // Reply answers one control record of the device log.

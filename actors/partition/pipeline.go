@@ -74,7 +74,7 @@ func (c *Pipelines) newPipeline(d Definition, from int64) (*pipeline, error) {
 	policy := windows.Policy{
 		Late: d.Late, OutOfOrder: d.OutOfOrder, Early: d.Early,
 		OnLate: actions[d.OnLate], OnOutOfOrder: actions[d.OnOutOfOrder], OnEarly: actions[d.OnEarly],
-		RisesByEarly: c.o.ProducerTime,
+		RisesByEarly: c.o.ProducerTime && d.Arrival != "read",
 	}
 	if policy.OnEarly == windows.Default {
 		policy.OnEarly = windows.SideOutput
@@ -120,9 +120,20 @@ var actions = map[string]windows.Action{
 // reads reports whether the record at an offset is for this pipeline.
 func (p *pipeline) reads(offset int64) bool { return offset >= p.from && !p.suspended }
 
+// stamped reports whether a record's arrival is when it was first read.
+func (p *pipeline) stamped() bool { return p.def.Arrival == "read" }
+
+// arrival is the arrival of a record for this pipeline.
+func (p *pipeline) arrival(r *Record) windows.Tick {
+	if p.stamped() {
+		return p.core.stamp
+	}
+	return r.Arrival
+}
+
 // pass lets a record count for the clock alone.
 func (p *pipeline) pass(r *Record) error {
-	p.timeline.Advance(p.rising(r.Arrival))
+	p.timeline.Advance(p.rising(p.arrival(r)))
 	return p.fire(nil)
 }
 
@@ -130,7 +141,7 @@ func (p *pipeline) pass(r *Record) error {
 // does for those that do.
 func (p *pipeline) rising(a windows.Tick) windows.Tick {
 	last := p.timeline.Arrival()
-	if p.core.o.ProducerTime && last != windows.Unset {
+	if p.core.o.ProducerTime && !p.stamped() && last != windows.Unset {
 		a = min(a, last+p.def.Early)
 	}
 	return max(a, windows.MinTick)
@@ -139,7 +150,8 @@ func (p *pipeline) rising(a windows.Tick) windows.Tick {
 // apply runs one record through policies, WHERE and the windows.
 func (p *pipeline) apply(r *Record) error {
 	p.figures.In++
-	event := r.Arrival
+	arrival := p.arrival(r)
+	event := arrival
 	if p.query.Timestamp != nil {
 		var ok bool
 		if event, ok = p.query.EventTime(p.env); !ok {
@@ -155,7 +167,7 @@ func (p *pipeline) apply(r *Record) error {
 		over = p.over
 	}
 	before := p.timeline.Clocks()
-	ts, v := p.timeline.Admit(over, event, r.Arrival)
+	ts, v := p.timeline.Admit(over, event, arrival)
 	p.count(v)
 	if !v.Processed() {
 		p.figures.Dropped++

@@ -39,6 +39,8 @@ type Pipelines struct {
 	suppressed bool
 	unsaved    int64
 	envelope   sql.Envelope
+	stamp      windows.Tick // arrival of what is read now, for pipelines with arrival read
+	stamps     bool         // there are such pipelines
 }
 
 // NewPipelines returns a core without pipelines at a position.
@@ -46,7 +48,7 @@ func NewPipelines(o PipelinesOptions, position int64) *Pipelines {
 	if o.MaxRow == 0 {
 		o.MaxRow = 900 << 10
 	}
-	c := &Pipelines{o: o, position: position, effects: &Effects{}}
+	c := &Pipelines{o: o, position: position, effects: &Effects{}, stamp: windows.Unset}
 	c.rescan()
 	return c
 }
@@ -59,6 +61,10 @@ func (c *Pipelines) rescan() {
 		}
 		return 1
 	})
+	c.stamps = false
+	for _, p := range c.pipes {
+		c.stamps = c.stamps || p.stamped()
+	}
 	queries := make([]*sql.Query, len(c.pipes))
 	for i, p := range c.pipes {
 		queries[i] = p.query
@@ -171,28 +177,56 @@ func (c *Pipelines) refuse(r *Record, reason, detail string) {
 	}
 }
 
-// Tick advances the arrival clock of an idle partition to a. It is journaled
-// only where it closes a window: an advance that closes none is not observable,
-// since the next record brings an arrival of its own.
-func (c *Pipelines) Tick(a windows.Tick) error {
-	due := false
+// Stamp says that what is applied from now on is read at wall time now. It
+// counts, and is journaled, only for pipelines whose arrival is the first read
+// (semantics 1.2).
+func (c *Pipelines) Stamp(now windows.Tick) {
+	if c.stamps && now > c.stamp {
+		c.stamp = now
+		c.effects.Journal = append(c.effects.Journal, Entry{Position: c.position, Kind: EntryArrival, Time: now})
+	}
+}
+
+// Tick advances the arrival clock of an idle partition to a, and to wall where
+// arrival is the first read. It is journaled only where it closes a window: an
+// advance that closes none is not observable, since the next record brings an
+// arrival of its own.
+func (c *Pipelines) Tick(a, wall windows.Tick) error {
+	var recorded, read bool
 	for _, p := range c.pipes {
-		due = due || p.due(a)
+		if p.stamped() {
+			read = read || p.due(wall)
+		} else {
+			recorded = recorded || p.due(a)
+		}
 	}
-	if !due {
-		return nil
+	for _, e := range [...]struct {
+		due   bool
+		entry Entry
+	}{
+		{recorded, Entry{Position: c.position, Kind: EntryIdle, Time: a}},
+		{read, Entry{Position: c.position, Kind: EntryIdleRead, Time: wall}},
+	} {
+		if !e.due {
+			continue
+		}
+		c.effects.Journal = append(c.effects.Journal, e.entry)
+		if err := c.Replay(e.entry); err != nil {
+			return err
+		}
 	}
-	e := Entry{Position: c.position, Kind: EntryIdle, Time: a}
-	c.effects.Journal = append(c.effects.Journal, e)
-	return c.Replay(e)
+	return nil
 }
 
 // Replay applies one journal entry.
 func (c *Pipelines) Replay(e Entry) error {
 	switch e.Kind {
-	case EntryIdle:
+	case EntryIdle, EntryIdleRead:
+		if e.Kind == EntryIdleRead {
+			c.stamp = max(c.stamp, e.Time)
+		}
 		for _, p := range c.pipes {
-			if !p.reads(e.Position) || !p.due(e.Time) {
+			if p.stamped() != (e.Kind == EntryIdleRead) || !p.reads(e.Position) || !p.due(e.Time) {
 				continue
 			}
 			p.figures.IdleTicks++
@@ -202,7 +236,10 @@ func (c *Pipelines) Replay(e Entry) error {
 			}
 		}
 		return nil
-	case EntryPlans, EntrySuspend, EntryResume, EntryGap, EntryArrival:
+	case EntryArrival:
+		c.stamp = max(c.stamp, e.Time)
+		return nil
+	case EntryPlans, EntrySuspend, EntryResume, EntryGap:
 		return nil // their outcome stands in the checkpoint
 	}
 	return fmt.Errorf("journal entry of unknown kind %d at %d", e.Kind, e.Position)

@@ -107,6 +107,9 @@ func (c *Pipelines) restore(defs []Definition, version uint64, checkpoint []Pipe
 			if err := fill(p, at); err != nil {
 				return fmt.Errorf("pipeline %q: %w", d.Name, err)
 			}
+			if p.stamped() {
+				c.stamp = max(c.stamp, p.timeline.Arrival()) // the stamp in force there
+			}
 			c.pipes = append(c.pipes, p)
 		}
 	}
