@@ -20,7 +20,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/gemello/gemello/actors/partition"
-	"github.com/gemello/gemello/cluster"
 	"github.com/gemello/gemello/persistence/eventlog"
 	"github.com/gemello/gemello/persistence/store"
 	"github.com/gemello/gemello/windows"
@@ -44,7 +43,7 @@ type Node struct {
 	waiters  *waiters
 	buffers  buffers
 	cores    atomic.Int64 // hosts that run
-	cluster  *cluster.Cluster
+	cluster  Cluster
 
 	intakeErr  atomic.Pointer[error] // why the newest append failed, nil after one that did not
 	deviceFeed *feed
@@ -81,6 +80,9 @@ func Start(ctx context.Context, o Options, adopt bool) (*Node, error) {
 		return nil, err
 	}
 	n.options.Partitions = info.Partitions
+	if o.Break == FaultAck {
+		o.Appender.Linger = faultLinger
+	}
 	if n.appender, err = n.log.NewAppender(o.Appender); err != nil {
 		return nil, err
 	}
@@ -117,7 +119,7 @@ func (n *Node) start(ctx, feeds context.Context, adopt bool) error {
 	n.waiters = newWaiters(n.options.Node + "-" + hex.EncodeToString(life))
 	n.cache = store.NewCache(n.options.CacheBytes)
 	n.budget = windows.NewBudget(n.options.StateBudget)
-	if n.cluster, err = cluster.Start(cluster.Options{
+	if n.cluster, err = n.options.Cluster(ClusterNeeds{
 		Node:        n.options.Node,
 		Partitions:  n.partitionOf,
 		DeviceProps: n.deviceProps,

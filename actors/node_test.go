@@ -11,6 +11,7 @@ import (
 
 	"github.com/gemello/gemello/actors"
 	"github.com/gemello/gemello/actors/partition"
+	"github.com/gemello/gemello/cluster"
 	"github.com/gemello/gemello/persistence/embedded"
 	"github.com/gemello/gemello/persistence/eventlog"
 	"github.com/gemello/gemello/windows"
@@ -48,7 +49,7 @@ func newHarness(t *testing.T) *harness {
 func (h *harness) start() {
 	h.t.Helper()
 	n, err := actors.Start(h.t.Context(), actors.Options{
-		Log: h.log, Hub: "hub", Data: h.dir, Partitions: 2,
+		Log: h.log, Cluster: joinCluster, Hub: "hub", Data: h.dir, Partitions: 2,
 		CommitEvery: 20 * time.Millisecond, IdleTick: 20 * time.Millisecond,
 	}, false)
 	if err != nil {
@@ -166,4 +167,12 @@ func TestWindowsOverTopicSurviveRestart(t *testing.T) {
 		t.Fatalf("%d rows with n %v and sum %v, want 20 and 1090: %v", len(rows), n, s, rows)
 	}
 	h.stop()
+}
+
+// joinCluster makes this node the only member of its cluster.
+func joinCluster(n actors.ClusterNeeds) (actors.Cluster, error) {
+	return cluster.Start(cluster.Options{
+		Node: n.Node, Partitions: n.Partitions, DeviceProps: n.DeviceProps,
+		Now: n.Now, Logger: n.Logger, Registerer: n.Registerer,
+	})
 }

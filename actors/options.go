@@ -1,12 +1,14 @@
 package actors
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"path/filepath"
 	"strings"
 	"time"
 
+	"github.com/asynkron/protoactor-go/actor"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/gemello/gemello/persistence/eventlog"
@@ -22,9 +24,30 @@ var (
 	ErrBusy = errors.New("busy")
 )
 
-// Options configure a Node. Log, Hub and Data are required.
+// Cluster says where device actors live and carries messages to them; errors
+// say that a bounded queue was full, or that the actor can't be reached.
+type Cluster interface {
+	Request(ctx context.Context, deviceID string, msg any) (any, error)
+	Send(deviceID string, msg any) error
+	Stop(ctx context.Context) error
+}
+
+// ClusterNeeds are what a node gives to the cluster that it joins.
+type ClusterNeeds struct {
+	Node        string
+	Partitions  func(deviceID string) int32 // negative: not a device id
+	DeviceProps func(deviceID string) *actor.Props
+	Now         func() time.Time
+	Logger      *slog.Logger
+	Registerer  prometheus.Registerer
+}
+
+// Options configure a Node. Log, Cluster, Hub and Data are required.
 type Options struct {
-	Log  *eventlog.Log
+	Log *eventlog.Log
+	// Cluster joins the cluster, of one member or more.
+	Cluster func(ClusterNeeds) (Cluster, error)
+
 	Hub  string // prefix of topics and transactional ids
 	Data string // directory of the stores
 	Node string // this node's name in checkpoints; empty: "node"
@@ -44,6 +67,10 @@ type Options struct {
 	Reader   eventlog.ReaderOptions   // bounds of what is fetched ahead
 
 	ReleaseTimeout time.Duration // for the last commit at a stop; 0: 10 s
+
+	// Break plants a fault, so that the checker of gemello verify can be seen to
+	// find it. Nothing else may set it.
+	Break Fault
 
 	Logger     *slog.Logger          // nil discards
 	Registerer prometheus.Registerer // nil: metrics are kept but not exposed

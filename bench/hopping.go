@@ -10,6 +10,7 @@ import (
 
 	"github.com/gemello/gemello/actors"
 	"github.com/gemello/gemello/actors/partition"
+	"github.com/gemello/gemello/cluster"
 	"github.com/gemello/gemello/persistence/eventlog"
 	"github.com/gemello/gemello/windows"
 )
@@ -68,7 +69,7 @@ func Hopping(ctx context.Context, o HoppingOptions, out io.Writer) (err error) {
 		records += r.Stable - r.Start
 	}
 	node, err := actors.Start(ctx, actors.Options{
-		Log: log, Hub: o.Hub, Data: o.Data, Partitions: 1, StateBudget: o.Budget, Logger: o.Logger,
+		Log: log, Cluster: joinCluster, Hub: o.Hub, Data: o.Data, Partitions: 1, StateBudget: o.Budget, Logger: o.Logger,
 	}, true)
 	if err != nil {
 		return err
@@ -147,4 +148,12 @@ func awaitCommitted(ctx context.Context, node *actors.Node, ends map[int32]event
 		case <-tick.C:
 		}
 	}
+}
+
+// joinCluster makes this node the only member of its cluster.
+func joinCluster(n actors.ClusterNeeds) (actors.Cluster, error) {
+	return cluster.Start(cluster.Options{
+		Node: n.Node, Partitions: n.Partitions, DeviceProps: n.DeviceProps,
+		Now: n.Now, Logger: n.Logger, Registerer: n.Registerer,
+	})
 }

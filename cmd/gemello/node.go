@@ -20,6 +20,7 @@ import (
 
 	"github.com/gemello/gemello/actors"
 	"github.com/gemello/gemello/api"
+	"github.com/gemello/gemello/cluster"
 	"github.com/gemello/gemello/device/credential"
 	"github.com/gemello/gemello/ingest/mqtt"
 	"github.com/gemello/gemello/persistence/embedded"
@@ -58,12 +59,13 @@ func runNode(ctx context.Context, cfg *Config, env *nodeEnv) (err error) {
 	}
 	defer log.Close()
 	node, err := actors.Start(ctx, actors.Options{
-		Log: log, Hub: cfg.Hub, Data: env.Data.join(), Partitions: int32(cfg.Log.Partitions),
+		Log: log, Cluster: joinCluster, Hub: cfg.Hub, Data: env.Data.join(), Partitions: int32(cfg.Log.Partitions),
 		CommitEvery: time.Duration(cfg.Commit.Interval), StateBudget: int64(cfg.Limits.WindowMemory),
 		TrustLogTime: len(cfg.Log.Kafka) > 0, Heartbeat: heartbeat(cfg),
 		Appender: eventlog.AppenderOptions{MaxBytes: int(cfg.Limits.AppendBytes)},
 		Topics:   eventlog.HubTopicOptions{Retention: time.Duration(cfg.Log.Retention)},
 		Logger:   env.Logger, Registerer: registry,
+		FlushRecords: env.Trial.flushRecords, Break: actors.Fault(env.Trial.fault),
 	}, env.Adopt)
 	if err != nil {
 		return startError(err)
@@ -86,6 +88,14 @@ func runNode(ctx context.Context, cfg *Config, env *nodeEnv) (err error) {
 		return errors.Join(err, stop())
 	}
 	return stop()
+}
+
+// joinCluster makes this node the only member of its cluster.
+func joinCluster(n actors.ClusterNeeds) (actors.Cluster, error) {
+	return cluster.Start(cluster.Options{
+		Node: n.Node, Partitions: n.Partitions, DeviceProps: n.DeviceProps,
+		Now: n.Now, Logger: n.Logger, Registerer: n.Registerer,
+	})
 }
 
 // heartbeat makes an idle owner commit where another process could own the same
