@@ -51,7 +51,7 @@ func BenchmarkAdd(b *testing.B) {
 		for i := range n {
 			j := i & (1<<16 - 1)
 			ts += Second / benchKeys
-			args[0] = in.values[j]
+			args[0] = in.values[j&1023]
 			for d, k := len(key)-2, in.order[j]; d > len(key)-7; d, k = d-1, k/10 {
 				key[d] = byte('0' + k%10)
 			}
