@@ -28,7 +28,9 @@ type pipeline struct {
 
 	timeline *windows.Timeline
 	op       *windows.Operator // nil for a projection
-	from     int64             // first offset that belongs to it
+	from     int64             // first offset that belongs to it; with id it tells runs of a query apart
+	begin    int64             // first offset that a rebuild feeds it
+	fresh    bool              // the store holds nothing of this run
 	rewind   rewinder
 	dirtyAt  windows.Tick // newest multiple of dirtyEvery that the arrival clock has crossed
 
@@ -69,17 +71,10 @@ func (c *Pipelines) newPipeline(d Definition, from int64) (*pipeline, error) {
 		return nil, err
 	}
 	hash := d.hash(q.Hash())
-	p := &pipeline{core: c, def: d, id: d.Name + "@" + hex.EncodeToString(hash[:8]), query: q, rows: q.NewEnv(), from: from, dirtyAt: windows.Unset}
+	p := &pipeline{core: c, def: d, id: d.Name + "@" + hex.EncodeToString(hash[:8]), query: q, rows: q.NewEnv(), from: from, fresh: true, dirtyAt: windows.Unset}
 	p.keyAt = slices.IndexFunc(q.Keys, func(x *sql.Expr) bool { return strings.EqualFold(x.String(), cmp.Or(d.Key, "deviceId")) })
-	policy := windows.Policy{
-		Late: d.Late, OutOfOrder: d.OutOfOrder, Early: d.Early,
-		OnLate: actions[d.OnLate], OnOutOfOrder: actions[d.OnOutOfOrder], OnEarly: actions[d.OnEarly],
-		RisesByEarly: c.o.ProducerTime && d.Arrival != "read",
-	}
-	if policy.OnEarly == windows.Default {
-		policy.OnEarly = windows.SideOutput
-	}
-	mode := windows.ByArrival
+	p.emitRow = p.emit
+	policy, mode := p.policy(), windows.ByArrival
 	switch {
 	case len(q.Over) > 0:
 		mode = windows.ByEventPerKey
@@ -90,26 +85,44 @@ func (c *Pipelines) newPipeline(d Definition, from int64) (*pipeline, error) {
 		return nil, fmt.Errorf("pipeline %q: %w", d.Name, err)
 	}
 	p.timeline = windows.NewTimeline(policy, mode)
-	p.emitRow = p.emit
 	if mode == windows.ByEventPerKey {
 		p.rewind.back = d.Late + d.Early
 	}
+	return p, p.open()
+}
+
+func (p *pipeline) policy() windows.Policy {
+	d := &p.def
+	policy := windows.Policy{
+		Late: d.Late, OutOfOrder: d.OutOfOrder, Early: d.Early,
+		OnLate: actions[d.OnLate], OnOutOfOrder: actions[d.OnOutOfOrder], OnEarly: actions[d.OnEarly],
+		RisesByEarly: p.core.o.ProducerTime && !p.stamped(),
+	}
+	if policy.OnEarly == windows.Default {
+		policy.OnEarly = windows.SideOutput
+	}
+	return policy
+}
+
+// open makes the windows of a query that has some, without state.
+func (p *pipeline) open() (err error) {
+	q, policy := p.query, p.policy()
 	if q.Window == nil {
-		return p, nil
+		return nil
 	}
 	p.op, err = windows.New(windows.Options{
 		Window: *q.Window, Aggregates: q.Aggregates,
-		PerKey:     mode == windows.ByEventPerKey,
+		PerKey:     len(q.Over) > 0,
 		AcceptLate: policy.OnLate == windows.Accept || policy.OnOutOfOrder == windows.Accept,
 		Grace:      q.Grace,
-		Prefix:     pipelineKey('w', hash),
-		Scratch:    c.o.Scratch,
-		Budget:     c.o.Budget,
+		Prefix:     pipelineKeyOf('w', p.id),
+		Scratch:    p.core.o.Scratch,
+		Budget:     p.core.o.Budget,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("pipeline %q: %w", d.Name, err)
+		return fmt.Errorf("pipeline %q: %w", p.def.Name, err)
 	}
-	return p, nil
+	return nil
 }
 
 var actions = map[string]windows.Action{
@@ -118,7 +131,24 @@ var actions = map[string]windows.Action{
 }
 
 // reads reports whether the record at an offset is for this pipeline.
-func (p *pipeline) reads(offset int64) bool { return offset >= p.from && !p.suspended }
+func (p *pipeline) reads(offset int64) bool {
+	return offset >= p.from && offset >= p.begin && !p.suspended
+}
+
+// oldest is the smallest offset that open windows depend on.
+func (p *pipeline) oldest() (offset int64, open bool) {
+	if p.op == nil {
+		return 0, false
+	}
+	return p.op.Oldest()
+}
+
+func (p *pipeline) openWindows() uint64 {
+	if p.op == nil {
+		return 0
+	}
+	return uint64(p.op.OpenWindows())
+}
 
 // stamped reports whether a record's arrival is when it was first read.
 func (p *pipeline) stamped() bool { return p.def.Arrival == "read" }
@@ -131,8 +161,20 @@ func (p *pipeline) arrival(r *Record) windows.Tick {
 	return r.Arrival
 }
 
+// clocks are those before the record at hand, for a rebuild that starts with it.
+// Its stamp may have been journaled further back, and is the first thing to
+// count.
+func (p *pipeline) clocks() windows.Clocks {
+	c := p.timeline.Clocks()
+	if p.stamped() {
+		c.Arrival = max(c.Arrival, p.core.stamp)
+	}
+	return c
+}
+
 // pass lets a record count for the clock alone.
 func (p *pipeline) pass(r *Record) error {
+	p.rewind.trail(r.Offset, p.clocks())
 	p.timeline.Advance(p.rising(p.arrival(r)))
 	return p.fire(nil)
 }
@@ -166,7 +208,8 @@ func (p *pipeline) apply(r *Record) error {
 		p.over = p.query.AppendOver(p.over[:0], p.env)
 		over = p.over
 	}
-	before := p.timeline.Clocks()
+	before := p.clocks()
+	p.rewind.trail(r.Offset, before)
 	ts, v := p.timeline.Admit(over, event, arrival)
 	p.count(v)
 	if !v.Processed() {
@@ -177,7 +220,7 @@ func (p *pipeline) apply(r *Record) error {
 		return p.fire(over)
 	}
 	p.env.Timestamp = ts
-	if p.query.Accept(p.env) && p.valid(r) {
+	if accepted := p.query.Accept(p.env); p.valid(r) && accepted {
 		if p.op == nil {
 			p.project(r)
 		} else if err := p.add(r, over, event, ts, before); err != nil {
@@ -220,7 +263,9 @@ func (p *pipeline) add(r *Record, over []byte, event, ts windows.Tick, before wi
 	} else {
 		out = p.op.Add(r.Offset, ts, p.key, p.args)
 	}
-	p.rewind.mark(r.Offset, before, out.NewSlice)
+	if out.NewSlice {
+		p.rewind.mark(r.Offset, before)
+	}
 	switch {
 	case out.NoWindow:
 		p.figures.NoWindow++
@@ -277,12 +322,20 @@ func (p *pipeline) fire(over []byte) error {
 		return fmt.Errorf("pipeline %q: %w", p.def.Name, err)
 	}
 	if a := p.timeline.Arrival(); a != windows.Unset && (p.dirtyAt == windows.Unset || a-p.dirtyAt >= dirtyEvery) {
-		p.dirtyAt = a - ((a%dirtyEvery)+dirtyEvery)%dirtyEvery
+		p.dirtyAt = dirtyGrid(a)
 		if err := p.op.FireDirty(p.emitRow); err != nil {
 			return fmt.Errorf("pipeline %q: %w", p.def.Name, err)
 		}
 	}
 	return nil
+}
+
+// dirtyGrid is the newest multiple of dirtyEvery at or before the arrival clock.
+func dirtyGrid(a windows.Tick) windows.Tick {
+	if a == windows.Unset {
+		return a
+	}
+	return a - ((a%dirtyEvery)+dirtyEvery)%dirtyEvery
 }
 
 // due reports whether the arrival clock at a would close a window.

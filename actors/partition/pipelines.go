@@ -218,7 +218,9 @@ func (c *Pipelines) Tick(a, wall windows.Tick) error {
 	return nil
 }
 
-// Replay applies one journal entry.
+// Replay applies one journal entry. An idle advance moves every pipeline, also
+// those that it closes no window of: which ones it did close would depend on
+// windows that a rebuild leaves out.
 func (c *Pipelines) Replay(e Entry) error {
 	switch e.Kind {
 	case EntryIdle, EntryIdleRead:
@@ -226,7 +228,7 @@ func (c *Pipelines) Replay(e Entry) error {
 			c.stamp = max(c.stamp, e.Time)
 		}
 		for _, p := range c.pipes {
-			if p.stamped() != (e.Kind == EntryIdleRead) || !p.reads(e.Position) || !p.due(e.Time) {
+			if p.stamped() != (e.Kind == EntryIdleRead) || !p.reads(e.Position) {
 				continue
 			}
 			p.figures.IdleTicks++

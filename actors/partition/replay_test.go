@@ -40,14 +40,14 @@ func shapes() map[string]Definition {
 		return Definition{Query: aggregates + query, Late: late * windows.Second, OutOfOrder: disorder * windows.Second, Early: 20 * windows.Second}
 	}
 	all := map[string]Definition{
-		"tumbling": def("o FROM s TIMESTAMP BY t GROUP BY deviceId, TumblingWindow(second, 10)", 5, 2),
-		"hopping":  def("o FROM s TIMESTAMP BY t GROUP BY deviceId, HoppingWindow(second, 20, 5)", 8, 4),
-		"paired":   def("o FROM s TIMESTAMP BY t GROUP BY deviceId, HoppingWindow(second, 10, 7)", 5, 3),
-		"sampling": def("o FROM s TIMESTAMP BY t GROUP BY deviceId, HoppingWindow(second, 3, 10)", 5, 0),
-		"arrival":  def("o FROM s GROUP BY deviceId, HoppingWindow(second, 15, 5)", 5, 0),
-		"keyed":    def("o FROM s TIMESTAMP BY t OVER deviceId GROUP BY deviceId, HoppingWindow(second, 20, 5)", 30, 1),
+		"tumbling":  def("o FROM s TIMESTAMP BY t GROUP BY deviceId, TumblingWindow(second, 10)", 5, 2),
+		"hopping":   def("o FROM s TIMESTAMP BY t GROUP BY deviceId, HoppingWindow(second, 20, 5)", 8, 4),
+		"paired":    def("o FROM s TIMESTAMP BY t GROUP BY deviceId, HoppingWindow(second, 10, 7)", 5, 3),
+		"sampling":  def("o FROM s TIMESTAMP BY t GROUP BY deviceId, HoppingWindow(second, 3, 10)", 5, 0),
+		"arrival":   def("o FROM s GROUP BY deviceId, HoppingWindow(second, 15, 5)", 5, 0),
+		"keyed":     def("o FROM s TIMESTAMP BY t OVER deviceId GROUP BY deviceId, HoppingWindow(second, 20, 5)", 30, 1),
 		"keyedOnly": def("o FROM s TIMESTAMP BY t OVER deviceId WHERE v > 90 GROUP BY deviceId, TumblingWindow(second, 4)", 20, 0),
-		"grace":    def("o FROM s TIMESTAMP BY t GROUP BY deviceId, HoppingWindow(second, 10, 5) GRACE Duration(second, 15)", 5, 0),
+		"grace":     def("o FROM s TIMESTAMP BY t GROUP BY deviceId, HoppingWindow(second, 10, 5) GRACE Duration(second, 15)", 5, 0),
 		"graceKeyed": def(
 			"o FROM s TIMESTAMP BY t OVER deviceId GROUP BY deviceId, TumblingWindow(second, 5) GRACE Duration(second, 10)", 20, 1),
 		"filtered": def("o FROM s TIMESTAMP BY t WHERE v <> 50 GROUP BY deviceId, TumblingWindow(second, 10) HAVING COUNT(*) > 1", 0, 5),

@@ -6,7 +6,8 @@ import "github.com/gemello/gemello/windows"
 // can start from (design 5): before each record that began a slice, and with a
 // timeline a key, every second of arrival time as well. A key's timeline never
 // trails the floor A − L and never leads arrival by more than Y, so a rebuild
-// that starts L + Y of arrival time earlier knows all of them again.
+// that starts L + Y of arrival time earlier knows all of them again. The trail
+// has a mark a second, fewer when L + Y is long.
 type rewinder struct {
 	back  windows.Tick // L + Y with a timeline a key, else 0
 	marks []rewindMark // by offset
@@ -17,16 +18,20 @@ type rewindMark struct {
 	clocks windows.Clocks
 }
 
-const trailEvery = windows.Second
+// trailMarks bounds the marks of the trail.
+const trailMarks = 512
 
-// mark notes the clocks before the record at offset when it began a slice, or
-// when the trail is due.
-func (r *rewinder) mark(offset int64, c windows.Clocks, begins bool) {
+// trail notes the clocks before the record at offset if the trail is due.
+func (r *rewinder) trail(offset int64, c windows.Clocks) {
 	n := len(r.marks)
-	if n > 0 && r.marks[n-1].offset == offset {
-		return
+	if r.back > 0 && (n == 0 || c.Arrival >= r.marks[n-1].clocks.Arrival+max(windows.Second, r.back/trailMarks)) {
+		r.marks = append(r.marks, rewindMark{offset, c})
 	}
-	if begins || r.back > 0 && (n == 0 || c.Arrival >= r.marks[n-1].clocks.Arrival+trailEvery) {
+}
+
+// mark notes the clocks before the record at offset, which began a slice.
+func (r *rewinder) mark(offset int64, c windows.Clocks) {
+	if n := len(r.marks); n == 0 || r.marks[n-1].offset != offset {
 		r.marks = append(r.marks, rewindMark{offset, c})
 	}
 }

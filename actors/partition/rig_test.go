@@ -79,7 +79,7 @@ func clobber(rec *Record) *Record {
 
 func (r *rig) tick(a windows.Tick) {
 	r.t.Helper()
-	r.check(r.core.Tick(a))
+	r.check(r.core.Tick(a, a))
 }
 
 func (r *rig) commit() {
