@@ -22,6 +22,7 @@ type Config struct {
 	Limits    LimitsConfig     `yaml:"limits"`
 	Logging   LoggingConfig    `yaml:"logging"`
 	Pipelines []PipelineConfig `yaml:"pipelines" usage:"pipelines as YAML text, or @FILE"`
+	Bridges   []BridgeConfig   `yaml:"bridges" usage:"bridges from MQTT brokers as YAML text, or @FILE"`
 
 	// origin says where each key that is not a default was set: "F:LINE",
 	// "--flag" or "GEMELLO_NAME".
@@ -62,10 +63,10 @@ type KafkaSASL struct {
 // a host means loopback while all host names do, else all interfaces.
 type ListenersConfig struct {
 	MQTTS         string `yaml:"mqtts" usage:"MQTT over TLS"`
-	HTTPS         string `yaml:"https" usage:"service REST and WebSockets over TLS"`
-	AMQPS         string `yaml:"amqps" usage:"AMQP over TLS"`
+	HTTPS         string `yaml:"https" usage:"service REST over TLS"`
+	AMQPS         string `yaml:"amqps" usage:"AMQP over TLS; not in this version"`
 	MQTT          string `yaml:"mqtt" usage:"MQTT without TLS, on loopback"`
-	Admin         string `yaml:"admin" usage:"admin API, metrics and console; TLS when not on loopback"`
+	Admin         string `yaml:"admin" usage:"admin API and metrics; TLS when not on loopback"`
 	PlainAnywhere bool   `yaml:"plain_anywhere" usage:"allow listeners.mqtt off loopback"`
 }
 
@@ -85,8 +86,8 @@ type SecretsConfig struct {
 
 // ClusterConfig is for several nodes of one hub.
 type ClusterConfig struct {
-	Listen string   `yaml:"listen" usage:"address for other members; empty: a node alone"`
-	Join   []string `yaml:"join" usage:"addresses of members to join"`
+	Listen string   `yaml:"listen" usage:"address for other members; not in this version"`
+	Join   []string `yaml:"join" usage:"addresses of members to join; not in this version"`
 }
 
 // CommitConfig paces the partition actors.
@@ -122,6 +123,29 @@ type PipelineConfig struct {
 	Arrival      string   `yaml:"arrival"`
 }
 
+// BridgeConfig takes telemetry from an existing MQTT broker. The device ids that
+// the template gives must be those of devices of this hub.
+type BridgeConfig struct {
+	Name         string   `yaml:"name"`
+	Broker       string   `yaml:"broker"`   // mqtt://host[:1883] or mqtts://host[:8883]
+	Template     string   `yaml:"template"` // plant/{deviceId}/data
+	Filter       string   `yaml:"filter"`   // empty: the template's own
+	Group        string   `yaml:"group"`    // name of the shared subscription, the same on all nodes
+	ClientID     string   `yaml:"client_id"`
+	User         string   `yaml:"user"`
+	PasswordFile string   `yaml:"password_file"`
+	CA           string   `yaml:"ca"`
+	Cert         string   `yaml:"cert"`
+	Key          string   `yaml:"key"`
+	MaxInflight  int      `yaml:"max_inflight"`
+	Expiry       Duration `yaml:"session_expiry"`
+}
+
+// defaultBridge names the parts of a bridge after the product.
+func defaultBridge() BridgeConfig {
+	return BridgeConfig{Name: "bridge", Group: "gemello", ClientID: "gemello", MaxInflight: 512, Expiry: Duration(time.Hour)}
+}
+
 // defaultConfig is what an empty file means.
 func defaultConfig() *Config {
 	return &Config{
@@ -135,9 +159,9 @@ func defaultConfig() *Config {
 			RetentionBytes: 10 << 30,
 		},
 		Listeners: ListenersConfig{MQTTS: ":8883", HTTPS: ":443", Admin: "127.0.0.1:7080"},
-		// A fifth of a second is below what people notice and, at a transaction
-		// a partition, far above what the log costs to sync.
-		Commit: CommitConfig{Interval: Duration(200 * time.Millisecond)},
+		// Each commit is a transaction a partition, with a sync or more; half a
+		// second is soon enough for windows of seconds.
+		Commit: CommitConfig{Interval: Duration(500 * time.Millisecond)},
 		Limits: LimitsConfig{
 			Connections: 100_000,
 			// provisioning-edge-security 4.6

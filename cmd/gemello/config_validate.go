@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/gemello/gemello/actors/partition"
+	"github.com/gemello/gemello/ingest/bridge"
 	"github.com/gemello/gemello/windows"
 )
 
@@ -34,7 +35,7 @@ const (
 func (c *Config) validate() error {
 	for _, check := range []func() error{
 		c.validateNames, c.validateLog, c.validateListeners, c.validateTLS,
-		c.validateSecrets, c.validateCluster, c.validateLimits, c.validatePipelines, c.validateQueries,
+		c.validateSecrets, c.validateCluster, c.validateLimits, c.validatePipelines, c.validateQueries, c.validateBridges,
 	} {
 		if err := check(); err != nil {
 			return err
@@ -181,7 +182,7 @@ func (c *Config) validateListeners() error {
 		}
 	}
 	if l.AMQPS != "" {
-		return c.bad("listeners.amqps", l.AMQPS, "nothing: this version does not serve AMQP", "use MQTT or MQTT over WebSockets")
+		return c.bad("listeners.amqps", l.AMQPS, "nothing: this version does not serve AMQP", "use listeners.mqtts")
 	}
 	return nil
 }
@@ -298,6 +299,28 @@ func (c *Config) validatePipelines() error {
 			return c.bad(prefix+"name", p.Name, "each name once", "")
 		}
 		seen[p.Name] = true
+	}
+	return nil
+}
+
+// validateBridges checks names and templates; the brokers need not answer yet.
+func (c *Config) validateBridges() error {
+	seen := make(map[string]bool)
+	for i := range c.Bridges {
+		b := &c.Bridges[i]
+		prefix := "bridges[" + strconv.Itoa(i) + "]."
+		switch {
+		case !pipelinePattern.MatchString(b.Name):
+			return c.bad(prefix+"name", b.Name, "1 to 64 letters, digits, '-', '_' and '.'", "")
+		case seen[b.Name]:
+			return c.bad(prefix+"name", b.Name, "each name once", "")
+		case b.Broker == "":
+			return c.bad(prefix+"broker", "", "mqtt://host:1883 or mqtts://host:8883", "")
+		}
+		seen[b.Name] = true
+		if _, err := bridge.ParseTemplate(b.Template); err != nil {
+			return c.bad(prefix+"template", b.Template, "a topic with {deviceId}, such as plant/{deviceId}/data", err.Error())
+		}
 	}
 	return nil
 }

@@ -8,6 +8,8 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
+	"os/exec"
 	"strconv"
 	"time"
 
@@ -18,8 +20,8 @@ import (
 
 const (
 	demoPipeline = "temperature"
-	demoDevices  = 20
-	demoRate     = 20 // messages a second of all devices
+	demoDevices  = 50
+	demoRate     = 50 // messages a second of all devices
 	// demoRows are shown of each window; the rest is counted.
 	demoRows = 5
 )
@@ -29,7 +31,8 @@ const demoQuery = `SELECT deviceId, COUNT(*) AS n, AVG(temperature) AS avgTemper
 INTO temperature FROM devices GROUP BY deviceId, HoppingWindow(second, 60, 5)`
 
 // demoConfig makes a configuration a demo's: loopback only, with the sample
-// pipeline unless there are others. Ports that are taken are replaced at bind.
+// pipeline unless there are others, and quiet unless asked. Ports that are taken
+// are replaced at bind.
 func demoConfig(c *Config) error {
 	if !c.loopbackOnly() {
 		return c.bad("hostnames", c.Hostnames[0], "localhost and loopback addresses with --demo", "run gemello serve without --demo")
@@ -45,6 +48,9 @@ func demoConfig(c *Config) error {
 		// The devices of the demo are never late; results come sooner.
 		p.Late = Duration(time.Second)
 		c.Pipelines = []PipelineConfig{p}
+	}
+	if _, given := c.origin["logging.level"]; !given {
+		c.Logging.Level = "warn" // results share the terminal
 	}
 	return c.validatePipelines()
 }
@@ -62,7 +68,7 @@ func runDemo(ctx context.Context, info *runInfo, stdout io.Writer, logger *slog.
 	}
 	defer c.Close()
 	c.run = info
-	printDemo(stdout, info)
+	printDemo(stdout, info, selfCommand())
 
 	outer := ctx
 	g, ctx := errgroup.WithContext(outer)
@@ -74,20 +80,33 @@ func runDemo(ctx context.Context, info *runInfo, stdout io.Writer, logger *slog.
 	return nil // interrupted, which is how a demo ends
 }
 
+// selfCommand is how a shell calls this program: by its name when that leads
+// here, else as it was called.
+func selfCommand() string {
+	const name = "gemello"
+	if found, err := exec.LookPath(name); err == nil {
+		a, errA := os.Stat(found)
+		b, errB := os.Stat(os.Args[0])
+		if errB != nil || errA == nil && os.SameFile(a, b) {
+			return name
+		}
+	}
+	return shellQuote(os.Args[0])
+}
+
 // printDemo says in five lines what can be done now.
-func printDemo(w io.Writer, info *runInfo) {
-	self := "gemello"
+func printDemo(w io.Writer, info *runInfo, self string) {
 	data := " --data " + shellQuote(dirOf(info.TokenFile))
 	fmt.Fprintf(w, `gemello is running with %d simulated devices. In another shell:
   watch results     %s tail %s%s
   explain them      %s pipeline explain %s%s
   connect yours     %s device create mine%s && %s connection-string --device mine%s
   trust the CA      %s trust%s
-  metrics, console  %s/metrics  and  %s/
+  see its metrics   %s/metrics
 Kafka clients read results at %s; MQTT is on port %s, HTTPS on %s. Ctrl-C stops and removes the demo.
 `,
 		demoDevices, self, demoPipeline, data, self, demoPipeline, data, self, data, self, data, self, data,
-		info.Admin, info.Admin, first(info.Kafka), portText(info, "mqtts"), portText(info, "https"))
+		info.Admin, first(info.Kafka), portText(info, "mqtts"), portText(info, "https"))
 }
 
 func simulateDemo(ctx context.Context, c *adminClient, info *runInfo, logger *slog.Logger) error {

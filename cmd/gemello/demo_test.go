@@ -18,6 +18,9 @@ func TestDemoIsLoopbackOnlyAndBringsAPipeline(t *testing.T) {
 	if err := c.validate(); err != nil {
 		t.Errorf("the sample pipeline: %v", err)
 	}
+	if c.Logging.Level != "warn" {
+		t.Errorf("log lines of level %s among the results", c.Logging.Level)
+	}
 	mine := defaultConfig()
 	p := defaultPipeline()
 	p.Name, p.Query = "mine", "SELECT deviceId INTO x FROM devices"
@@ -39,7 +42,7 @@ func TestDemoSaysWhatToTypeWithRealPortsAndPaths(t *testing.T) {
 	printDemo(&out, &runInfo{
 		Admin: "http://127.0.0.1:17080", TokenFile: "/tmp/my demo/admin.token",
 		Kafka: []string{"127.0.0.1:19092"}, Ports: map[string]int{"mqtts": 18883, "https": 1443},
-	})
+	}, "gemello")
 	for _, part := range []string{
 		"gemello tail temperature --data '/tmp/my demo'\n", "gemello pipeline explain temperature --data '/tmp/my demo'\n",
 		"gemello device create mine", "gemello connection-string --device mine", "gemello trust",
