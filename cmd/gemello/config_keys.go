@@ -135,21 +135,21 @@ func decodeLeafOrStruct(file, path string, n *yaml.Node, v reflect.Value, origin
 	switch {
 	case v.Kind() == reflect.Struct:
 		return decodeNode(file, path+".", n, v, origin)
-	case v.Type() == reflect.TypeFor[[]PipelineConfig]():
+	case isItems(v.Type()):
 		if n.Kind != yaml.SequenceNode {
-			return &configError{Origin: at, Key: path, Value: nodeText(n), Allowed: "a list of pipelines"}
+			return &configError{Origin: at, Key: path, Value: nodeText(n), Allowed: "a list of " + path}
 		}
-		pipelines := make([]PipelineConfig, 0, len(n.Content))
+		items := reflect.MakeSlice(v.Type(), 0, len(n.Content))
 		for i, item := range n.Content {
-			p := defaultPipeline()
+			p := defaultItem(v.Type().Elem())
 			itemPath := fmt.Sprintf("%s[%d]", path, i)
 			origin[itemPath] = fmt.Sprintf("%s:%d", file, item.Line)
-			if err := decodeNode(file, itemPath+".", item, reflect.ValueOf(&p).Elem(), origin); err != nil {
+			if err := decodeNode(file, itemPath+".", item, p, origin); err != nil {
 				return err
 			}
-			pipelines = append(pipelines, p)
+			items = reflect.Append(items, p)
 		}
-		v.Set(reflect.ValueOf(pipelines))
+		v.Set(items)
 	case v.Kind() == reflect.Slice && n.Kind == yaml.SequenceNode:
 		items := make([]string, 0, len(n.Content))
 		for _, item := range n.Content {
@@ -282,6 +282,23 @@ func configFlags(fs *pflag.FlagSet) map[string]*keyFlag {
 	return flags
 }
 
+// isItems reports whether a setting is a list of structs.
+func isItems(t reflect.Type) bool {
+	return t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Struct
+}
+
+// defaultItem returns a settable item of a list with its defaults.
+func defaultItem(t reflect.Type) reflect.Value {
+	v := reflect.New(t).Elem()
+	switch x := v.Addr().Interface().(type) {
+	case *PipelineConfig:
+		*x = defaultPipeline()
+	case *BridgeConfig:
+		*x = defaultBridge()
+	}
+	return v
+}
+
 func flagKind(v reflect.Value) string {
 	switch v.Interface().(type) {
 	case Duration:
@@ -290,7 +307,7 @@ func flagKind(v reflect.Value) string {
 		return "size"
 	case []string:
 		return "list"
-	case []PipelineConfig:
+	case []PipelineConfig, []BridgeConfig:
 		return "yaml"
 	}
 	return v.Kind().String()
@@ -300,7 +317,7 @@ func leafText(v reflect.Value) string {
 	switch x := v.Interface().(type) {
 	case []string:
 		return strings.Join(x, ",")
-	case []PipelineConfig:
+	case []PipelineConfig, []BridgeConfig:
 		return ""
 	default:
 		return fmt.Sprint(x)

@@ -102,7 +102,7 @@ func (s *configSource) unknownVariables() []string {
 }
 
 func (c *Config) setFrom(k configKey, origin, text string) error {
-	if k.path == "pipelines" {
+	if isItems(k.value.Type()) {
 		name := origin
 		if file, ok := strings.CutPrefix(text, "@"); ok {
 			b, err := readSmallFile(file)

@@ -47,7 +47,7 @@ func encodeValue(v reflect.Value) *yaml.Node {
 	switch {
 	case v.Kind() == reflect.Struct:
 		return encodeNode(v)
-	case v.Type() == reflect.TypeFor[[]PipelineConfig]():
+	case isItems(v.Type()):
 		n := &yaml.Node{Kind: yaml.SequenceNode}
 		if v.Len() == 0 {
 			n.Style = yaml.FlowStyle

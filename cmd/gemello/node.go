@@ -236,6 +236,14 @@ func (n *nodeServers) serve(ctx context.Context) error {
 			}, func(error) { stopBroker(broker) })
 		}
 	}
+	bridges, err := n.newBridges(ctx)
+	if err != nil {
+		return err
+	}
+	for _, b := range bridges {
+		bridging, stopBridge := context.WithCancel(ctx)
+		g.Add(func() error { return b.Run(bridging) }, func(error) { stopBridge() })
+	}
 	n.addHTTP(&g, "https", service, n.env.TLS)
 	adminTLS := n.env.TLS
 	if l := n.env.Listeners.named("admin"); l != nil && l.Loopback {
