@@ -19,14 +19,15 @@ func usageNow() usage { return usage{at: time.Now(), cpu: processCPU()} }
 
 // peakRSS returns the process's largest resident size so far in bytes, 0 where
 // the system does not tell.
-func peakRSS() int64 { return statusField("VmHWM:") }
+func peakRSS() int64 { return statusField("/proc/self/status", "VmHWM:") }
 
 // residentNow returns the process's resident size in bytes, 0 where the system
 // does not tell.
-func residentNow() int64 { return statusField("VmRSS:") }
+func residentNow() int64 { return statusField("/proc/self/status", "VmRSS:") }
 
-func statusField(name string) int64 {
-	text, err := os.ReadFile("/proc/self/status")
+// statusField returns a size in bytes from a status file of /proc.
+func statusField(file, name string) int64 {
+	text, err := os.ReadFile(file)
 	if err != nil {
 		return 0
 	}

@@ -15,7 +15,7 @@ import (
 // newBenchCmd runs a workload of package bench; each prints Go benchmark lines.
 func newBenchCmd(a *app) *cobra.Command {
 	return commandGroup("bench", "Measure this machine: workloads that print Go benchmark lines",
-		a.newBenchHoppingCmd())
+		a.newBenchHoppingCmd(), a.newBenchMQTTCmd(), a.newBenchIdleCmd())
 }
 
 func (a *app) newBenchHoppingCmd() *cobra.Command {
@@ -29,15 +29,11 @@ func (a *app) newBenchHoppingCmd() *cobra.Command {
 			ctx, stop := interruptible(cmd.Context())
 			defer stop()
 			if profile != "" {
-				f, err := os.Create(profile)
+				end, err := startCPUProfile(profile)
 				if err != nil {
 					return usagef("--profile: %v", err)
 				}
-				defer f.Close()
-				if err := pprof.StartCPUProfile(f); err != nil {
-					return fmt.Errorf("profile: %w", err)
-				}
-				defer pprof.StopCPUProfile()
+				defer end()
 			}
 			if heap != "" {
 				o.AtHalf = func() {
@@ -70,4 +66,20 @@ func (a *app) newBenchHoppingCmd() *cobra.Command {
 	f.StringVar(&heap, "heap-profile", "", "file for a heap profile at half of the input")
 	cobra.CheckErr(cmd.MarkFlagRequired("kafka"))
 	return cmd
+}
+
+// startCPUProfile profiles the process into a file until end is called.
+func startCPUProfile(file string) (end func(), err error) {
+	f, err := os.Create(file)
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return func() {
+		pprof.StopCPUProfile()
+		f.Close()
+	}, nil
 }

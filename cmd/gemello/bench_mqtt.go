@@ -1,0 +1,67 @@
+package main
+
+import (
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gemello/gemello/bench"
+)
+
+func (a *app) newBenchMQTTCmd() *cobra.Command {
+	o := bench.MQTTOptions{}
+	var profile string
+	cmd := &cobra.Command{
+		Use:   "mqtt",
+		Short: "QoS 1 telemetry into a node of its own, in turn with mosquitto, on this machine",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			ctx, stop := interruptible(cmd.Context())
+			defer stop()
+			if o.Binary, err = os.Executable(); err != nil {
+				return err
+			}
+			if profile != "" {
+				o.ServeArgs = append(o.ServeArgs, "--cpuprofile", profile)
+			}
+			return bench.MQTT(ctx, o, a.stdout)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.Dir, "dir", "", "directory for the node's data; empty: the system's temporary one")
+	f.StringVar(&o.Host, "host", "127.0.0.1", "loopback address of the node")
+	f.IntVar(&o.Connections, "connections", 200, "clients")
+	f.IntVar(&o.Window, "window", 20, "messages in flight a client")
+	f.IntVar(&o.Payload, "payload", 110, "bytes of a message")
+	f.IntVar(&o.Rounds, "rounds", 3, "rounds of each server, in turn")
+	f.DurationVar(&o.Warm, "warm", 0, "part of a round that is not measured; 0: 2s")
+	f.DurationVar(&o.Measured, "duration", 0, "part of a round that is measured; 0: 10s")
+	f.BoolVar(&o.Peer, "peer", true, "also measure mosquitto")
+	f.BoolVar(&o.Floor, "floor", false, "only the generator, against a server that acknowledges at once")
+	f.StringVar(&profile, "profile", "", "file for a CPU profile of the node")
+	f.StringArrayVar(&o.ServeArgs, "serve-arg", nil, "further argument of gemello serve, such as --serve-arg=--log.partitions=4")
+	return cmd
+}
+
+func (a *app) newBenchIdleCmd() *cobra.Command {
+	o := bench.IdleOptions{}
+	cmd := &cobra.Command{
+		Use:   "idle",
+		Short: "Memory of idle MQTT connections with one subscription, plain and with TLS",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			ctx, stop := interruptible(cmd.Context())
+			defer stop()
+			if o.Binary, err = os.Executable(); err != nil {
+				return err
+			}
+			return bench.Idle(ctx, o, a.stdout)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.Dir, "dir", "", "directory for the node's data; empty: the system's temporary one")
+	f.StringVar(&o.Host, "host", "127.0.0.1", "loopback address of the node")
+	f.IntVar(&o.Connections, "connections", 10_000, "clients")
+	f.DurationVar(&o.Settle, "settle", 0, "wait before the size is read; 0: 135s")
+	return cmd
+}
