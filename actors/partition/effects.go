@@ -62,7 +62,7 @@ const (
 	EntryArrival EntryKind = 2 // the record at Position was first read at Time
 	EntryPlans   EntryKind = 3 // Payload names the pipelines from Position on
 	EntrySuspend EntryKind = 4 // the pipeline named in Payload stops at Position
-	EntryResume  EntryKind = 5 // the pipeline named in Payload goes on at Position
+	EntryResume  EntryKind = 5 // the pipeline named in Payload begins, or begins anew, at Position
 	EntryGap     EntryKind = 6 // input before Position was lost; open windows are incomplete
 	// EntryIdleRead is EntryIdle for pipelines whose arrival is the first read.
 	EntryIdleRead EntryKind = 7

@@ -130,6 +130,17 @@ var actions = map[string]windows.Action{
 	"side_output": windows.SideOutput, "accept": windows.Accept, "clamp": windows.Clamp,
 }
 
+// restart forgets what ticks did before the pipeline began: they have its first
+// position, too.
+func (p *pipeline) restart() error {
+	p.timeline.Reset(windows.Clocks{Arrival: windows.Unset, Newest: windows.Unset, Watermark: windows.Unset})
+	p.dirtyAt, p.rewind.marks = windows.Unset, nil
+	if err := p.release(); err != nil {
+		return err
+	}
+	return p.open()
+}
+
 // reads reports whether the record at an offset is for this pipeline.
 func (p *pipeline) reads(offset int64) bool {
 	return offset >= p.from && offset >= p.begin && !p.suspended

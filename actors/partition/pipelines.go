@@ -241,7 +241,14 @@ func (c *Pipelines) Replay(e Entry) error {
 	case EntryArrival:
 		c.stamp = max(c.stamp, e.Time)
 		return nil
-	case EntryPlans, EntrySuspend, EntryResume, EntryGap:
+	case EntryResume:
+		for _, p := range c.pipes {
+			if p.id == string(e.Payload) && p.from == e.Position && p.reads(e.Position) {
+				return p.restart()
+			}
+		}
+		return nil
+	case EntryPlans, EntrySuspend, EntryGap:
 		return nil // their outcome stands in the checkpoint
 	}
 	return fmt.Errorf("journal entry of unknown kind %d at %d", e.Kind, e.Position)

@@ -29,6 +29,7 @@ func (c *Pipelines) Switch(defs []Definition, version uint64, refused map[string
 			delete(old, p.id)
 		} else {
 			changed = true
+			c.effects.Journal = append(c.effects.Journal, Entry{Position: c.position, Kind: EntryResume, Payload: []byte(p.id)})
 		}
 		if cause != "" && !p.suspended {
 			changed = true

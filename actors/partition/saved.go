@@ -79,12 +79,9 @@ func (p *pipeline) decode(b []byte) error {
 	return p.timeline.Restore(b)
 }
 
-// pipelineKey is the prefix of a pipeline's keys in the store
-// (docs/format/store.md): stage 2, kind, the first eight bytes of its hash.
-func pipelineKey(kind byte, hash [32]byte) []byte { return append([]byte{0, 2, kind}, hash[:8]...) }
-
-// pipelineKeyOf is pipelineKey for an id, which ends in the same eight bytes in
-// hexadecimal.
+// pipelineKeyOf is the prefix of a pipeline's keys in the store
+// (docs/format/store.md): stage 2, kind, the first eight bytes of its hash, in
+// which its id ends in hexadecimal.
 func pipelineKeyOf(kind byte, id string) []byte {
 	k := []byte{0, 2, kind}
 	text := id[len(id)-16:]
