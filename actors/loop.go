@@ -236,7 +236,7 @@ func (t *term) produce(ctx context.Context, c *commit) error {
 		slab = append(slab, eventlog.Record{Topic: t.node.topics.journal, Partition: t.node.bookPartition(t.partition), Key: []byte(t.name), Value: eventlog.AppendJournal(nil, entries)})
 	}
 	slab = append(slab, eventlog.Record{Topic: t.node.topics.checkpoints, Partition: t.node.bookPartition(t.partition), Key: []byte(t.name), Value: eventlog.AppendCheckpoint(nil, &c.checkpoint)})
-	if err := t.producer.Commit(ctx, slab); err != nil {
+	if err := t.commitRecords(ctx, slab, rows); err != nil {
 		slab = nil // the client may still hold on to it
 		return err
 	}

@@ -53,7 +53,7 @@ func (h *host) term(ctx context.Context) (err error) {
 	h.node.metrics.terms.WithLabelValues(h.kind).Inc()
 	t := &term{host: h, committed: make(chan commit, 1)}
 	// Fence first: nothing that an earlier owner left open can commit after this.
-	if t.producer, err = h.node.log.NewTerm(ctx, h.name, eventlog.TermOptions{}); err != nil {
+	if t.producer, err = h.newTerm(ctx); err != nil {
 		return err
 	}
 	defer t.producer.Close()

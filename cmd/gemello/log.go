@@ -38,6 +38,11 @@ func newLogCmd(a *app) *cobra.Command {
 	fs.Var(retention, "retention", "how long records are kept in topics that don't say")
 	fs.Var(retentionBytes, "retention-bytes", "how much is kept in all")
 	fs.StringVar(&f.logging.Level, "log-level", "info", "debug, info, warn or error")
+	fs.DurationVar(&f.housekeeping, "housekeeping", 0, "pause between rounds of retention and compaction; 0: the default")
+	fs.Int64Var(&f.compactBytes, "compact-bytes", 0, "growth of compacted topics that is worth a compaction; 0: the default")
+	for _, name := range []string{"housekeeping", "compact-bytes"} {
+		_ = fs.MarkHidden(name) // for gemello verify
+	}
 	f.logging.Format = "text"
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		for _, s := range []struct {
@@ -63,6 +68,8 @@ type logFlags struct {
 	auth, cert, key         string
 	retention               Duration
 	retentionBytes          Size
+	housekeeping            time.Duration
+	compactBytes            int64
 	logging                 LoggingConfig
 }
 
@@ -95,6 +102,7 @@ func (f *logFlags) options(logger *slog.Logger) (embedded.Options, error) {
 	o := embedded.Options{
 		Dir: f.data, Advertise: f.advertise, SyncWrites: true,
 		Retention: time.Duration(f.retention), RetentionBytes: int64(f.retentionBytes), Logger: logger,
+		Housekeeping: f.housekeeping, CompactBytes: f.compactBytes,
 	}
 	if f.data == "" {
 		return o, usagef("log: --data is needed: the directory where the log is kept")

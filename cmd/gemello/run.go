@@ -33,6 +33,7 @@ func commands() []func(*app) *cobra.Command {
 		newTailCmd,
 		newSimulateCmd,
 		newBenchCmd,
+		newVerifyCmd,
 		newVersionCmd,
 	}
 }

@@ -33,6 +33,9 @@ func newServeCmd(a *app) *cobra.Command {
 	s := &server{app: a}
 	cmd.Flags().BoolVar(&s.demo, "demo", false, "loopback only, free ports, a data directory of its own, simulated devices and a sample pipeline")
 	cmd.Flags().BoolVar(&s.adopt, "adopt", false, "take over a Kafka that already holds this hub's topics")
+	cmd.Flags().StringVar(&s.cpuProfile, "cpuprofile", "", "file for a CPU profile of the whole run")
+	cobra.CheckErr(cmd.Flags().MarkHidden("cpuprofile"))
+	s.trial.add(cmd.Flags())
 	printConfig := cmd.Flags().Bool("print-config", false, "print the effective configuration, secrets masked, and exit")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, err := source.load()
@@ -44,12 +47,22 @@ func newServeCmd(a *app) *cobra.Command {
 				return err
 			}
 		}
+		if err := s.trial.check(cfg.Hub); err != nil {
+			return err
+		}
 		if *printConfig {
 			return cfg.print(a.stdout)
 		}
 		s.unknownVars = source.unknownVariables()
 		ctx, stop := interruptible(cmd.Context())
 		defer stop()
+		if s.cpuProfile != "" {
+			end, err := startCPUProfile(s.cpuProfile)
+			if err != nil {
+				return usagef("--cpuprofile: %v", err)
+			}
+			defer end()
+		}
 		return s.serve(ctx, cfg)
 	}
 	return cmd
@@ -59,6 +72,8 @@ func newServeCmd(a *app) *cobra.Command {
 type server struct {
 	app         *app
 	demo, adopt bool
+	cpuProfile  string
+	trial       trial
 	unknownVars []string
 }
 
@@ -73,6 +88,7 @@ type nodeEnv struct {
 	TLS        *tls.Config // for mqtts, https, and admin off loopback; clone before changing
 	Listeners  *boundListeners
 	Adopt      bool
+	Trial      trial
 	// Ready is called by runNode once every listener is served; it writes
 	// run.json, after which commands find the node.
 	Ready func() error
@@ -121,7 +137,7 @@ func (s *server) serve(ctx context.Context, cfg *Config) (err error) {
 	info := newRunInfo(cfg, data, identity, ports)
 	env := &nodeEnv{
 		Logger: logger, Data: data, HubKey: hubKey, AdminToken: token,
-		Identity: identity, TLS: identity.TLSConfig(), Listeners: ports, Adopt: s.adopt,
+		Identity: identity, TLS: identity.TLSConfig(), Listeners: ports, Adopt: s.adopt, Trial: s.trial,
 	}
 	env.Ready = func() error {
 		if err := data.writeRunInfo(info); err != nil {

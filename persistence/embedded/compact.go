@@ -29,14 +29,9 @@ func (s *Server) housekeep(ctx context.Context) {
 	}
 }
 
-const (
-	// compactAtLeast is how much compacted topics may grow before it is worth
-	// while to rewrite them, which stops all writing.
-	compactAtLeast = 64 << 20
-	// quiesceTime is how long writers are kept waiting for a moment without an
-	// open transaction.
-	quiesceTime = 2 * time.Second
-)
+// quiesceTime is how long writers are kept waiting for a moment without an open
+// transaction.
+const quiesceTime = 2 * time.Second
 
 // compact rewrites compacted topics once they have doubled.
 func (s *Server) compact() error {
@@ -56,7 +51,7 @@ func (s *Server) compact() error {
 			size += seg.size
 		}
 	}
-	if size < 2*s.compacted+compactAtLeast {
+	if size < 2*s.compacted+s.opts.CompactBytes {
 		return nil
 	}
 	ok, err := s.compactNow(compacted)

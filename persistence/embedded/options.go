@@ -51,6 +51,9 @@ type Options struct {
 	// Housekeeping is the pause between rounds of retention and compaction; 0
 	// is a minute.
 	Housekeeping time.Duration
+	// CompactBytes is how much compacted topics may grow before it is worth
+	// while to rewrite them, which stops all writing; 0 is 64 MiB.
+	CompactBytes int64
 	// MaxConnections bounds open connections; 0 is 4,096. MaxRequestBytes
 	// bounds a request; 0 is 64 MiB.
 	MaxConnections  int
@@ -75,6 +78,7 @@ func (o Options) ensureDefaults() Options {
 	o.RetentionBytes = cmp.Or(o.RetentionBytes, 10<<30)
 	o.SegmentBytes = cmp.Or(o.SegmentBytes, 32<<20)
 	o.Housekeeping = cmp.Or(o.Housekeeping, time.Minute)
+	o.CompactBytes = cmp.Or(o.CompactBytes, 64<<20)
 	o.MaxConnections = cmp.Or(o.MaxConnections, 4096)
 	o.MaxRequestBytes = cmp.Or(o.MaxRequestBytes, 64<<20)
 	if o.Logger == nil {

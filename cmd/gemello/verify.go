@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gemello/gemello/actors"
+	"github.com/gemello/gemello/internal/sim"
+)
+
+// errVerdict makes a verdict that failed exit code 1.
+var errVerdict = errors.New("verify: the hub lost, doubled or falsified something")
+
+func newVerifyCmd(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "verify",
+		Short: "Kill nodes while devices publish and judge what is left",
+		Long: "Run nodes as processes of their own, kill, freeze and replace them while simulated devices\n" +
+			"publish, then compare what was acknowledged with the log and every committed row with a model.\n" +
+			"The last line is the verdict; exit code 1 says that it failed.\n\n" +
+			"With --break a fault is planted on purpose: then the verdict must fail.",
+		Args: cobra.NoArgs,
+	}
+	o := sim.Options{}
+	var disturb, dir string
+	var keep bool
+	fs := cmd.Flags()
+	fs.IntVar(&o.Rounds, "rounds", 20, "rounds, each with one incident")
+	fs.Uint64Var(&o.Seed, "seed", 1, "of incidents, times and values")
+	fs.StringSliceVar(&o.Kafka, "kafka", nil, "seed brokers host:port; empty: a gemello log of its own, which is not killed")
+	fs.StringVar(&o.Fault, "break", "", "plant a fault: ack, fence or commit")
+	fs.BoolVar(&o.Compact, "compact", false, "compact the log's checkpoints each second")
+	fs.BoolVar(&o.HoldFlushes, "hold-flushes", false, "keep nodes from flushing their stores")
+	fs.IntVar(&o.Devices, "devices", 12, "simulated devices")
+	fs.IntVar(&o.Batch, "batch", 24, "messages a device sends in a round")
+	fs.DurationVar(&o.Spread, "spread", 600*time.Millisecond, "time over which it sends them")
+	fs.StringVar(&disturb, "disturb", "", "shell command that is run while devices send, to restart a broker")
+	fs.IntVar(&o.DisturbEvery, "disturb-every", 10, "in each of how many rounds it is run")
+	fs.StringVar(&dir, "data", "", "directory for the processes' data; empty: a temporary one")
+	fs.BoolVar(&keep, "keep", false, "keep that directory when the verdict is good")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		ctx, stop := interruptible(cmd.Context())
+		defer stop()
+		if !slices.Contains(actors.Faults(), actors.Fault(o.Fault)) && o.Fault != "" {
+			return &configError{Key: "--break", Value: o.Fault, Allowed: "ack, fence or commit"}
+		}
+		if disturb != "" {
+			o.Disturb = func() error {
+				c := exec.CommandContext(ctx, "sh", "-c", disturb)
+				c.Stdout, c.Stderr = a.stderr, a.stderr
+				return c.Run()
+			}
+		}
+		o.Out = a.stdout
+		return a.verify(ctx, o, dir, keep)
+	}
+	return cmd
+}
+
+// verify runs in a directory that is removed unless something is to be looked
+// at.
+func (a *app) verify(ctx context.Context, o sim.Options, dir string, keep bool) (err error) {
+	if o.Binary, err = os.Executable(); err != nil {
+		return err
+	}
+	if dir != "" {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return usagef("--data: %v", err)
+		}
+	}
+	if o.Dir, err = os.MkdirTemp(dir, "gemello-verify-"); err != nil {
+		return usagef("--data: %v", err)
+	}
+	v, err := sim.Run(ctx, o)
+	switch {
+	case errors.Is(err, sim.ErrOptions):
+		os.RemoveAll(o.Dir)
+		return usagef("verify: %v", err)
+	case v != nil:
+		for _, f := range v.Findings {
+			fmt.Fprintf(a.stdout, "  %s\n", f)
+		}
+		fmt.Fprintln(a.stdout, v)
+	}
+	if err == nil && !v.Passed() {
+		err = errVerdict
+	}
+	if err == nil && !keep {
+		return os.RemoveAll(o.Dir)
+	}
+	fmt.Fprintf(a.stderr, "data and logs of the processes: %s\n", o.Dir)
+	return err
+}

@@ -1,0 +1,40 @@
+package sim
+
+import (
+	"math/rand/v2"
+	"runtime"
+)
+
+// Incident is what happens to the node in a round.
+type Incident string
+
+// The incidents.
+const (
+	Kill     Incident = "kill"      // SIGKILL at a random moment
+	KillTwo  Incident = "kill-two"  // and once more while it recovers
+	Stop     Incident = "stop"      // SIGTERM
+	Lose     Incident = "lose"      // SIGKILL, and the stores are gone
+	Takeover Incident = "takeover"  // another node on the same log, while the first runs
+	Frozen   Incident = "frozen"    // the same, and the first is frozen meanwhile
+	Calm     Incident = "calm"      // nothing
+	Old      Incident = "old-store" // SIGKILL, then the other data directory, whose stores are old
+)
+
+// deck holds the incidents of ten rounds: every ten rounds bring all of them, in
+// an order of the seed's.
+var deck = [10]Incident{Kill, Kill, Kill, Kill, KillTwo, Stop, Lose, Takeover, Frozen, Old}
+
+// schedule deals the incidents of a run.
+func schedule(rounds int, rng *rand.Rand) []Incident {
+	var all []Incident
+	for len(all) < rounds {
+		d := deck
+		if runtime.GOOS == "windows" {
+			// No process can be frozen or asked to stop there.
+			d[5], d[8] = Kill, Takeover
+		}
+		rng.Shuffle(len(d), func(i, j int) { d[i], d[j] = d[j], d[i] })
+		all = append(all, d[:]...)
+	}
+	return all[:rounds]
+}

@@ -1,0 +1,343 @@
+package sim
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/gemello/gemello/persistence/eventlog"
+)
+
+// run is one Run under way.
+type run struct {
+	o       *Options
+	hub     string
+	base    time.Time
+	rng     *rand.Rand
+	log     *eventlog.Log
+	ledger  *ledger
+	fleet   fleet
+	feeder  *feeder
+	active  *node // serves the devices
+	other   *node // its data directory may be old
+	verdict Verdict
+}
+
+// roundWithin bounds a round, generously: what takes longer is stuck.
+const roundWithin = 90 * time.Second
+
+// settleWithin is how long committed rows may take to be complete at the end.
+const settleWithin = 30 * time.Second
+
+// Run starts everything, goes through the rounds and judges. The error says that
+// the run could not be carried out; what it found is in the verdict.
+func Run(ctx context.Context, o Options) (*Verdict, error) {
+	o, err := o.ensureDefaults()
+	if err != nil {
+		return nil, err
+	}
+	started := time.Now()
+	r := &run{
+		o: &o, hub: fmt.Sprintf("%s%d_%d", HubPrefix, o.Seed, os.Getpid()), base: began(started),
+		rng: rand.New(rand.NewPCG(o.Seed, 1)), ledger: newLedger(),
+	}
+	seeds := o.Kafka
+	if len(seeds) == 0 {
+		p, addr, err := startLog(ctx, &o)
+		if err != nil {
+			return nil, err
+		}
+		defer p.stop(stopWithin)
+		seeds = []string{addr}
+	}
+	if r.log, err = eventlog.Open(ctx, eventlog.Options{Seeds: seeds}); err != nil {
+		return nil, err
+	}
+	defer r.log.Close()
+	defer func() {
+		for _, n := range []*node{r.active, r.other} {
+			if n != nil && n.running() {
+				n.kill()
+			}
+		}
+	}()
+	defer r.fleet.leave()
+	if err := r.setUp(ctx, seeds); err != nil {
+		return nil, err
+	}
+	defer r.feeder.appender.Close()
+	for i, incident := range schedule(o.Rounds, r.rng) {
+		if err := r.round(ctx, i, incident); err != nil {
+			return &r.verdict, fmt.Errorf("round %d (%s): %w", i+1, incident, err)
+		}
+	}
+	err = r.judge(ctx)
+	r.verdict.Elapsed = time.Since(started)
+	return &r.verdict, err
+}
+
+// setUp starts the first node with pipelines and devices.
+func (r *run) setUp(ctx context.Context, seeds []string) error {
+	args := []string{"--hub", r.hub, "--kafka", join(seeds), "--log.partitions", "4"}
+	r.active, r.other = newNode(r.o, "a", 1, args...), newNode(r.o, "b", 2, args...)
+	err := r.log.EnsureTopics(ctx, eventlog.TopicSpec{Name: inputTopic(r.hub), Partitions: inputPartitions})
+	if err != nil {
+		return err
+	}
+	if err := r.start(ctx, r.active); err != nil {
+		return err
+	}
+	if err := r.active.lend(r.other); err != nil {
+		return err
+	}
+	for i := range queries {
+		q := &queries[i]
+		spec := map[string]string{"name": q.name, "query": q.text(r.hub), "late": late.String(), "outOfOrder": outOfOrder.String()}
+		if err := r.active.call(ctx, http.MethodPut, "/pipelines/"+q.name, spec, nil); err != nil {
+			return err
+		}
+	}
+	for i := range r.o.Devices {
+		id := fmt.Sprintf("device-%d", i)
+		key, err := r.active.device(ctx, id)
+		if err != nil {
+			return err
+		}
+		r.fleet.senders = append(r.fleet.senders, &sender{
+			id: id, key: key, at: &r.fleet.at, ledger: r.ledger, spread: r.o.Spread,
+			rng: rand.New(rand.NewPCG(r.o.Seed, uint64(100+i))),
+		})
+	}
+	r.feeder = &feeder{topic: inputTopic(r.hub), seq: map[string]int64{}, ledger: r.ledger, rng: rand.New(rand.NewPCG(r.o.Seed, 2))}
+	for i := range max(1, r.o.Devices/2) {
+		r.feeder.keys = append(r.feeder.keys, fmt.Sprintf("unit-%d", i))
+	}
+	r.feeder.appender, err = r.log.NewAppender(eventlog.AppenderOptions{})
+	return err
+}
+
+func join(seeds []string) string {
+	s := ""
+	for i, one := range seeds {
+		if i > 0 {
+			s += ","
+		}
+		s += one
+	}
+	return s
+}
+
+// start starts a node and sends the devices to it.
+func (r *run) start(ctx context.Context, n *node) error {
+	at, err := n.start(ctx, r.flushRecords())
+	if err != nil {
+		return err
+	}
+	r.fleet.at.Store(at)
+	return nil
+}
+
+// flushRecords draws how often a node flushes: never, now and then, all the time.
+func (r *run) flushRecords() int64 {
+	const never = 1 << 40
+	if r.o.HoldFlushes {
+		return never
+	}
+	return [...]int64{never, 200, 10}[r.rng.IntN(3)]
+}
+
+// round lets everybody send and the incident happen meanwhile.
+func (r *run) round(ctx context.Context, i int, incident Incident) error {
+	ctx, cancel := context.WithTimeout(ctx, roundWithin)
+	defer cancel()
+	started := time.Now()
+	from := r.base.Add(time.Duration(i) * roundSpan)
+	sent := make(chan error, 2)
+	go func() { sent <- r.fleet.batch(ctx, from, r.o.Batch) }()
+	go func() { sent <- r.feeder.batch(ctx, from, r.o.Batch) }()
+	disturbed := make(chan error, 1)
+	if r.o.Disturb != nil && (i+1)%r.o.DisturbEvery == 0 {
+		go func() { disturbed <- r.o.Disturb() }()
+	} else {
+		disturbed <- nil
+	}
+	err := r.suffer(ctx, incident)
+	if err != nil {
+		cancel() // nobody may be there to acknowledge
+	}
+	err = errors.Join(err, <-sent, <-sent, <-disturbed)
+	if err != nil {
+		return err
+	}
+	took := time.Since(started)
+	r.verdict.Rounds++
+	r.verdict.LongestRound = max(r.verdict.LongestRound, took)
+	published, acked, resent := r.ledger.totals()
+	fmt.Fprintf(r.o.Out, "round %d: %s, %.1f s; %d published, %d acknowledged, %d sent again, %d takeovers, %d replayed\n",
+		i+1, incident, took.Seconds(), published, acked, resent, r.verdict.Takeovers, r.verdict.Replayed)
+	return nil
+}
+
+// moment waits for a random part of the time that a batch takes.
+func (r *run) moment(ctx context.Context) {
+	pause(ctx, upTo(r.rng, r.o.Spread*5/4))
+}
+
+// suffer makes the incident happen.
+func (r *run) suffer(ctx context.Context, incident Incident) error {
+	r.moment(ctx)
+	r.count(ctx)
+	switch incident {
+	case Kill:
+		r.kill(r.active)
+	case KillTwo:
+		r.kill(r.active)
+		if err := r.start(ctx, r.active); err != nil {
+			return err
+		}
+		pause(ctx, upTo(r.rng, 200*time.Millisecond))
+		r.kill(r.active)
+	case Stop:
+		if err := r.active.process.stop(stopWithin); err != nil {
+			return err
+		}
+	case Lose:
+		r.kill(r.active)
+		if err := r.active.lose(); err != nil {
+			return err
+		}
+	case Old:
+		r.kill(r.active)
+		r.active, r.other = r.other, r.active
+	case Takeover, Frozen:
+		return r.takeOver(ctx, incident == Frozen)
+	case Calm:
+		return nil
+	}
+	return r.start(ctx, r.active)
+}
+
+func (r *run) kill(n *node) {
+	n.kill()
+	r.verdict.Kills++
+}
+
+// count adds what the node has replayed since it started.
+func (r *run) count(ctx context.Context) {
+	if r.active.running() {
+		r.verdict.Replayed += int64(r.active.replayed(ctx))
+	}
+}
+
+// takeOver starts the other node while the first runs, or is frozen. The first
+// must stop working by itself.
+func (r *run) takeOver(ctx context.Context, frozen bool) error {
+	first := r.active
+	if frozen {
+		if err := freeze(first.process.cmd.Process); err != nil {
+			return err
+		}
+	}
+	if err := r.start(ctx, r.other); err != nil {
+		return err
+	}
+	r.active, r.other = r.other, first
+	r.verdict.Takeovers++
+	if r.rng.IntN(2) == 0 || frozen {
+		r.fleet.leave() // and connect to the second
+	}
+	if frozen {
+		pause(ctx, upTo(r.rng, r.o.Spread))
+		if err := thaw(first.process.cmd.Process); err != nil {
+			return err
+		}
+	}
+	if err := first.fenced(ctx); err != nil {
+		r.verdict.find(&r.verdict.Unfenced, "%v", err)
+	}
+	r.kill(first)
+	return nil
+}
+
+// judge closes all windows, waits until the rows are there and compares.
+func (r *run) judge(ctx context.Context) error {
+	last := r.base.Add(time.Duration(r.verdict.Rounds) * roundSpan)
+	if err := r.close(ctx, last); err != nil {
+		return fmt.Errorf("close the windows: %w", err)
+	}
+	inputs, err := readInputs(ctx, r.log, r.hub)
+	if err != nil {
+		return err
+	}
+	views := map[string]json.RawMessage{}
+	ends := time.Now()
+	for {
+		for _, d := range r.fleet.senders {
+			var view json.RawMessage
+			if err := r.active.call(ctx, http.MethodGet, "/twins/"+d.id, nil, &view); err != nil {
+				return err
+			}
+			views[d.id] = view
+		}
+		if err := inputs.readOutputs(ctx, r.log, r.hub); err != nil {
+			return err
+		}
+		v := r.verdict
+		v.Findings = append([]string(nil), v.Findings...)
+		v.judgeMessages(r.ledger, inputs)
+		v.judgeRows(inputs, last.Add(roundSpan))
+		v.judgeTwins(r.ledger, inputs, views)
+		v.LongestEnd = time.Since(ends)
+		// What is missing may be on its way; what is there twice stays so.
+		if v.Passed() || v.LongestEnd > settleWithin || v.Lost+v.Wrong == 0 {
+			r.count(ctx)
+			v.Replayed = r.verdict.Replayed
+			v.Records = len(inputs.facts) + len(inputs.input)
+			v.Published, v.Acknowledged, v.Resent = r.ledger.totals()
+			r.verdict = v
+			return r.active.process.stop(stopWithin)
+		}
+		if !pause(ctx, 500*time.Millisecond) {
+			return ctx.Err()
+		}
+	}
+}
+
+// close sends what moves every watermark past the last window: first a reading
+// in the middle of the next span, which must not be in any row, then nothing.
+func (r *run) close(ctx context.Context, last time.Time) error {
+	ctx, cancel := context.WithTimeout(ctx, roundWithin)
+	defer cancel()
+	// Beyond the last window of the data by more than the tolerance.
+	at := last.Add(roundSpan + outOfOrder + time.Minute)
+	for _, d := range r.fleet.senders {
+		d.seq++
+		o := &outgoing{name: message{d.id, d.seq}, payload: reading(d.seq, at, 0)}
+		if err := d.send(ctx, []*outgoing{o}, 0); err != nil {
+			return err
+		}
+	}
+	for _, k := range r.feeder.keys {
+		if err := r.feeder.write(ctx, k, at); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// String is the line that ends a run.
+func (v *Verdict) String() string {
+	word := "PASSED"
+	if !v.Passed() {
+		word = "FAILED"
+	}
+	return word + ": " + strconv.Itoa(v.Rounds) + " rounds in " + v.Elapsed.Round(time.Second).String() +
+		fmt.Sprintf(" (longest %.1f s), %d kills, %d takeovers, %d records replayed; %d messages published, %d acknowledged, %d sent again, %d records in the log, %d patches applied, %d rows; %d lost, %d doubled, %d wrong, %d not fenced",
+			v.LongestRound.Seconds(), v.Kills, v.Takeovers, v.Replayed, v.Published, v.Acknowledged, v.Resent, v.Records, v.Patches, v.Rows, v.Lost, v.Doubled, v.Wrong, v.Unfenced)
+}
