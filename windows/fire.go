@@ -36,7 +36,7 @@ func (o *Operator) Fire(w Tick, emit func(*Result) error) error {
 		}
 	}
 	if o.next >= w && !o.outlived(w) {
-		if len(o.slices) == 0 && (o.keys.names != nil || o.freeRows != nil) {
+		if len(o.slices) == 0 && (o.keys.short != nil || o.freeRows != nil) {
 			o.calm()
 		}
 		return nil
@@ -234,7 +234,7 @@ func (o *Operator) emit(last Tick, key string, l *layout, w []uint64, t *texts, 
 func (o *Operator) fireSingle(last Tick, s *slice, emit func(*Result) error) error {
 	r := s.rows
 	for i := range o.inOrder(s) {
-		if err := o.emit(last, o.keys.names[r.keys[i]], r.lay, r.row(i), &r.texts, Final, 0, emit); err != nil {
+		if err := o.emit(last, o.keys.name(r.keys[i]), r.lay, r.row(i), &r.texts, Final, 0, emit); err != nil {
 			return err
 		}
 	}

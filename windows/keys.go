@@ -5,6 +5,7 @@ import (
 	"math/bits"
 	"slices"
 	"strings"
+	"unsafe"
 )
 
 // keyTable numbers group keys densely, so that slices hold four bytes a key.
@@ -19,19 +20,64 @@ type keyTable struct {
 	slots []keySlot
 	seed  maphash.Seed // shows nowhere
 	count int
-	names []string
-	refs  []uint32 // rows of live slices that have the key
-	lines []*line  // with a timeline a key: whose group it is
-	rank  []uint32 // place in order, valid for keys in it
-	order []uint32 // ranked keys by name
-	fresh []uint32 // keys not ranked yet
+	short []shortName       // names by number, if they fit
+	long  map[uint32]string // the others
+	refs  []uint32          // rows of live slices that have the key
+	lines []*line           // with a timeline a key: whose group it is
+	rank  []uint32          // place in order, valid for keys in it
+	order []uint32          // ranked keys by name
+	fresh []uint32          // keys not ranked yet
 	free  []uint32
 	live  int
 	peak  int // of live, lately
-	text  int // bytes of names
+	text  int // bytes of long names
 
 	merged []uint32 // scratch
 }
+
+// shortName is a name of at most 31 bytes in half a cache line, so that
+// comparing it misses the cache once. Its size is one more than its length: 0
+// stands for a longer name, or none.
+type shortName struct {
+	size uint8
+	text [31]byte
+}
+
+// setName gives a number its name.
+func (t *keyTable) setName(n uint32, name []byte) {
+	s := shortName{}
+	if len(name) <= len(s.text) {
+		s.size = uint8(copy(s.text[:], name)) + 1
+	} else {
+		if t.long == nil {
+			t.long = map[uint32]string{}
+		}
+		t.long[n] = string(name)
+		t.text += len(name)
+	}
+	t.short[n] = s
+}
+
+// dropName forgets the name of a number.
+func (t *keyTable) dropName(n uint32) {
+	if name, ok := t.long[n]; ok {
+		t.text -= len(name)
+		delete(t.long, n)
+	}
+	t.short[n] = shortName{}
+}
+
+// name returns the name of a number; it is valid until keys come or go.
+func (t *keyTable) name(n uint32) string {
+	s := &t.short[n]
+	if s.size == 0 {
+		return t.long[n]
+	}
+	return unsafe.String(&s.text[0], s.size-1)
+}
+
+// numbers is how many numbers were ever given.
+func (t *keyTable) numbers() int { return len(t.short) }
 
 // keySlot refers to a key: part of its hash, and its number plus one.
 type keySlot struct{ hash, entry uint32 }
@@ -54,7 +100,14 @@ func (t *keyTable) find(key []byte) (n, hash uint32, ok bool) {
 		if s.entry == 0 {
 			return 0, hash, false
 		}
-		if s.hash == hash && t.names[s.entry-1] == string(key) {
+		if s.hash != hash {
+			continue
+		}
+		if short := &t.short[s.entry-1]; int(short.size) == len(key)+1 {
+			if string(short.text[:len(key)]) == string(key) {
+				return s.entry - 1, hash, true
+			}
+		} else if short.size == 0 && len(key) > len(short.text) && t.long[s.entry-1] == string(key) {
 			return s.entry - 1, hash, true
 		}
 	}
@@ -101,21 +154,20 @@ func (t *keyTable) intern(key []byte) uint32 {
 	if ok {
 		return n
 	}
-	name := string(key)
 	if l := len(t.free); l > 0 {
 		n = t.free[l-1]
 		t.free = t.free[:l-1]
-		t.names[n], t.refs[n] = name, 0
+		t.refs[n] = 0
 	} else {
-		n = uint32(len(t.names))
-		t.names = append(t.names, name)
+		n = uint32(len(t.short))
+		t.short = append(t.short, shortName{})
 		t.refs = append(t.refs, 0)
 		t.lines = append(t.lines, nil)
 		t.rank = append(t.rank, 0)
 	}
+	t.setName(n, key)
 	t.insert(hash, n)
 	t.fresh = append(t.fresh, n)
-	t.text += len(name)
 	return n
 }
 
@@ -144,8 +196,8 @@ func (t *keyTable) rankAll() {
 	out := t.merged[:0]
 	i := 0
 	for _, f := range t.fresh {
-		name := t.names[f]
-		for i < len(t.order) && t.names[t.order[i]] < name {
+		name := t.name(f)
+		for i < len(t.order) && t.name(t.order[i]) < name {
 			out = append(out, t.order[i])
 			i++
 		}
@@ -172,8 +224,8 @@ func (t *keyTable) sweep() {
 		if t.refs[n] != 0 {
 			return false
 		}
-		t.text -= len(t.names[n])
-		t.names[n], t.lines[n], t.refs[n] = "", nil, dropped
+		t.dropName(n)
+		t.lines[n], t.refs[n] = nil, dropped
 		t.free = append(t.free, n)
 		t.count--
 		return true
@@ -198,7 +250,7 @@ func (t *keyTable) calm() {
 }
 
 func (t *keyTable) bytes() int64 {
-	return int64(t.text + len(t.slots)*8 + cap(t.names)*16 + cap(t.refs)*4 + cap(t.lines)*8 +
+	return int64(t.text + len(t.slots)*8 + len(t.long)*48 + cap(t.short)*32 + cap(t.refs)*4 + cap(t.lines)*8 +
 		(cap(t.rank)+cap(t.order)+cap(t.fresh)+cap(t.free)+cap(t.merged))*4)
 }
 
@@ -228,4 +280,4 @@ func (s *rankSet) all(yield func(rank uint32) bool) {
 	}
 }
 
-func (t *keyTable) compare(a, b uint32) int { return strings.Compare(t.names[a], t.names[b]) }
+func (t *keyTable) compare(a, b uint32) int { return strings.Compare(t.name(a), t.name(b)) }

@@ -15,8 +15,8 @@ type line struct {
 }
 
 func (l *line) join(t *keyTable, n uint32) {
-	i, _ := slices.BinarySearchFunc(l.groups, t.names[n], func(g uint32, name string) int {
-		return strings.Compare(t.names[g], name)
+	i, _ := slices.BinarySearchFunc(l.groups, t.name(n), func(g uint32, name string) int {
+		return strings.Compare(t.name(g), name)
 	})
 	l.groups = slices.Insert(l.groups, i, n)
 	t.lines[n] = l
@@ -286,7 +286,7 @@ func (o *Operator) emitKey(last Tick, n uint32, ws []*slice, l *layout, k Result
 		return nil
 	}
 	w, t := o.fold(l, ps)
-	return o.emit(last, o.keys.names[n], l, w, t, k, rev, emit)
+	return o.emit(last, o.keys.name(n), l, w, t, k, rev, emit)
 }
 
 // bringBack makes sure that slices are in memory.

@@ -206,7 +206,7 @@ func (o *Operator) newIndex(s *slice) {
 		s.index = o.freeIndex[n-1]
 		o.freeIndex = o.freeIndex[:n-1]
 	}
-	s.index.rebuild(s.rows.keys, len(o.keys.names), max(o.hint, len(s.rows.keys)))
+	s.index.rebuild(s.rows.keys, o.keys.numbers(), max(o.hint, len(s.rows.keys)))
 }
 
 // rowFor finds or makes the row of a key in a slice with an index.
@@ -223,7 +223,7 @@ func (o *Operator) rowFor(s *slice, key []byte) (row int, isNew bool) {
 		row = len(s.rows.keys)
 		o.grew = o.grew || row == cap(s.rows.keys)
 		clear(s.rows.push(n))
-		s.index.insert(s.rows.keys, len(o.keys.names))
+		s.index.insert(s.rows.keys, o.keys.numbers())
 	}
 	o.keys.take(n)
 	s.live++

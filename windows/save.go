@@ -115,7 +115,7 @@ func (o *Operator) writeSlice(s *slice, set func(key, value []byte)) error {
 		return nil
 	}}
 	for i := range o.inOrder(s) {
-		if err := bw.add(o.keys.names[s.rows.keys[i]], s.rows.row(i), &s.rows.texts); err != nil {
+		if err := bw.add(o.keys.name(s.rows.keys[i]), s.rows.row(i), &s.rows.texts); err != nil {
 			return err
 		}
 	}
@@ -150,7 +150,7 @@ func (o *Operator) saveRevisions(b Batch) {
 		for _, n := range slices.SortedFunc(maps.Keys(w.rows), o.keys.compare) {
 			r := w.rows[n]
 			v := binary.AppendUvarint([]byte{stateVersion}, uint64(r.next)<<1|uint64(bit(r.dirty)))
-			b.Set(append(prefix, o.keys.names[n]...), v)
+			b.Set(append(prefix, o.keys.name(n)...), v)
 		}
 	}
 }
@@ -172,8 +172,8 @@ func (o *Operator) saveLines(b Batch) {
 		v := appendTick([]byte{stateVersion}, ln.mark)
 		v = binary.AppendUvarint(v, uint64(len(ln.groups)))
 		for _, n := range ln.groups {
-			v = binary.AppendUvarint(v, uint64(len(o.keys.names[n])))
-			v = append(v, o.keys.names[n]...)
+			v = binary.AppendUvarint(v, uint64(len(o.keys.name(n))))
+			v = append(v, o.keys.name(n)...)
 		}
 		b.Set(append(o.key(kindLine), name...), v)
 	}

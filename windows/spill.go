@@ -148,7 +148,7 @@ func (o *Operator) unscratch(s *slice) {
 // an evicted one block by block.
 type stream struct {
 	cursor
-	names  []string  // of keys, in memory
+	names  *keyTable // of keys, in memory
 	from   State     // nil in memory
 	lo, hi []byte    // blocks to come
 	block  blockRows // the present one
@@ -159,7 +159,7 @@ func (st *stream) done() bool { return st.at >= len(st.rows.keys) }
 
 func (st *stream) key() []byte {
 	if st.from == nil {
-		return []byte(st.names[st.rows.keys[st.at]])
+		return []byte(st.names.name(st.rows.keys[st.at]))
 	}
 	return st.block.name(st.at)
 }
@@ -190,7 +190,7 @@ func (o *Operator) fireStreams(last Tick, ws []*slice, emit func(*Result) error)
 	flip := o.edges.flip(last)
 	streams := make([]*stream, len(ws))
 	for i, s := range ws {
-		st := &stream{cursor: cursor{rows: s.rows, front: s.lo < flip}, names: o.keys.names, row: make([]uint64, l.stride)}
+		st := &stream{cursor: cursor{rows: s.rows, front: s.lo < flip}, names: o.keys, row: make([]uint64, l.stride)}
 		if s.place != inMemory {
 			st.from = o.reader(s)
 			st.lo, st.hi = o.span(s.hi)

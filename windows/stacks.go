@@ -143,20 +143,20 @@ func (o *Operator) fireStacks(last Tick, emit func(*Result) error) error {
 	l := o.sh.join(a.lay, b.lay)
 	o.sh.widen(a, l)
 	o.sh.widen(b, l)
-	rank, names := o.keys.rank, o.keys.names
+	rank, names := o.keys.rank, o.keys
 	i, j := 0, 0
 	for i < len(a.keys) || j < len(b.keys) {
 		var err error
 		switch {
 		case j == len(b.keys) || i < len(a.keys) && rank[a.keys[i]] < rank[b.keys[j]]:
-			err = o.emit(last, names[a.keys[i]], l, a.row(i), &a.texts, Final, 0, emit)
+			err = o.emit(last, names.name(a.keys[i]), l, a.row(i), &a.texts, Final, 0, emit)
 			i++
 		case i == len(a.keys) || a.keys[i] != b.keys[j]:
-			err = o.emit(last, names[b.keys[j]], l, b.row(j), &b.texts, Final, 0, emit)
+			err = o.emit(last, names.name(b.keys[j]), l, b.row(j), &b.texts, Final, 0, emit)
 			j++
 		default:
 			row := o.mergeInto(l, 0, partial{words: a.row(i), texts: &a.texts}, partial{words: b.row(j), texts: &b.texts})
-			err = o.emit(last, names[a.keys[i]], l, row.words, row.texts, Final, 0, emit)
+			err = o.emit(last, names.name(a.keys[i]), l, row.words, row.texts, Final, 0, emit)
 			i++
 			j++
 		}
@@ -206,7 +206,7 @@ func (o *Operator) fireDirect(last Tick, ws []*slice, emit func(*Result) error) 
 		}
 		o.parts = ps
 		w, t := o.fold(l, ps)
-		if err := o.emit(last, o.keys.names[key], l, w, t, Final, 0, emit); err != nil {
+		if err := o.emit(last, o.keys.name(key), l, w, t, Final, 0, emit); err != nil {
 			return err
 		}
 	}
