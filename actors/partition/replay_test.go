@@ -90,16 +90,18 @@ func payload(r *rand.Rand, id string, event windows.Tick) string {
 func stream(r *rand.Rand, n int, plans [][]Definition) []step {
 	steps := []step{{defs: plans[0]}}
 	arrival, offset := base, int64(0)
+	pace := []int{60, 700, 2500}[r.IntN(3)]
 	skew := make([]windows.Tick, 6)
 	for i := range skew {
 		skew[i] = windows.Tick(r.IntN(12)-8) * windows.Second
 	}
+	skew[0] = windows.Tick(r.IntN(18)) * windows.Second
 	for range n {
 		switch x := r.IntN(100); {
 		case x < 70:
-			arrival += windows.Tick(r.IntN(700)) * windows.Millisecond
+			arrival += windows.Tick(r.IntN(pace)) * windows.Millisecond
 		case x < 73:
-			arrival += windows.Tick(r.IntN(30)) * windows.Second
+			arrival += windows.Tick(r.IntN(pace/30)) * windows.Second
 		case x < 75:
 			arrival -= windows.Tick(r.IntN(3)) * windows.Second
 		}
@@ -145,9 +147,9 @@ func uncrashed(t testing.TB, o PipelinesOptions, steps []step) *rig {
 // faults are what a run goes through besides its steps.
 type faults struct {
 	budget int64
-	lose   bool // the store, at each crash
-	every  int  // crash once in so many steps; 1: after each
-	commit int  // commit once in so many steps
+	ending ending
+	every  int // crash once in so many steps; 1: after each
+	commit int // commit once in so many steps
 	flush  int
 }
 
@@ -170,7 +172,7 @@ func crashed(t testing.TB, o PipelinesOptions, r *rand.Rand, steps []step, f fau
 			reached = i + 1
 		}
 		if r.IntN(f.every) == 0 {
-			g.crash(f.lose)
+			g.crash(f.ending)
 			i = reached - 1
 			if f.every == 1 { // go on, with the next step committed
 				if i+1 < len(steps) {
@@ -227,7 +229,7 @@ func TestCrashesLeaveTheRowsAsTheyAre(t *testing.T) {
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	seeds := 12
+	seeds := 10
 	if testing.Short() {
 		seeds = 3
 	}
@@ -237,19 +239,24 @@ func TestCrashesLeaveTheRowsAsTheyAre(t *testing.T) {
 			faults
 		}{
 			{"store", faults{every: 15, commit: 5, flush: 20}},
-			{"lost", faults{every: 15, commit: 5, flush: 20, lose: true}},
+			{"lost", faults{every: 15, commit: 5, flush: 20, ending: lost}},
+			{"moved", faults{every: 15, commit: 5, flush: 20, ending: moved}},
 			{"spilled", faults{every: 20, commit: 5, flush: 10, budget: 1}},
-			{"spilledLost", faults{every: 20, commit: 5, lose: true, budget: 1}},
+			{"spilledLost", faults{every: 20, commit: 5, ending: lost, budget: 1}},
 			{"eachRecord", faults{every: 1, flush: 9}},
-			{"eachRecordLost", faults{every: 1, lose: true}},
+			{"eachRecordLost", faults{every: 1, ending: lost}},
 		} {
 			t.Run(name+"/"+f.name, func(t *testing.T) {
 				for seed := range uint64(seeds) {
 					r := rand.New(rand.NewPCG(seed, 7))
-					steps := stream(r, 300, [][]Definition{{list[name]}})
+					n := 250
+					if f.every == 1 {
+						n = 120
+					}
+					steps := stream(r, n, [][]Definition{{list[name]}})
 					o := PipelinesOptions{Source: "s", SinglePartition: true, ProducerTime: seed%3 == 0}
 					want := uncrashed(t, o, steps)
-					if len(want.rows) < 10 {
+					if len(want.rows) < 5 {
 						t.Fatalf("seed %d: only %d rows: the test tests nothing", seed, len(want.rows))
 					}
 					noRowTwice(t, want.rows)
@@ -290,15 +297,20 @@ func TestCrashesWithChangesOfPlans(t *testing.T) {
 		faults
 	}{
 		{"store", faults{every: 15, commit: 5, flush: 20}},
-		{"lost", faults{every: 15, commit: 5, flush: 20, lose: true}},
+		{"lost", faults{every: 15, commit: 5, flush: 20, ending: lost}},
+		{"moved", faults{every: 15, commit: 5, flush: 20, ending: moved}},
 		{"spilled", faults{every: 15, commit: 5, flush: 10, budget: 1}},
 		{"eachRecord", faults{every: 1, flush: 9}},
-		{"eachRecordLost", faults{every: 1, lose: true}},
+		{"eachRecordLost", faults{every: 1, ending: lost}},
 	} {
 		t.Run(f.name, func(t *testing.T) {
 			for seed := range uint64(seeds) {
 				r := rand.New(rand.NewPCG(seed, 8))
-				steps := stream(r, 500, plans)
+				n := 400
+				if f.every == 1 {
+					n = 150
+				}
+				steps := stream(r, n, plans)
 				o := PipelinesOptions{Source: "s", SinglePartition: true}
 				want := uncrashed(t, o, steps)
 				got := crashed(t, o, r, steps, f.faults)

@@ -28,6 +28,8 @@ type rig struct {
 	last    *point   // newest checkpoint
 	store   memory
 	saved   *point // of the store
+	other   memory // of a node that has owned the partition
+	otherAt *point
 }
 
 // point is what a checkpoint names.
@@ -116,12 +118,27 @@ func (r *rig) change() {
 	}
 }
 
-// crash throws the core away, and the store if it is lost, and recovers.
-func (r *rig) crash(lost bool) {
+// ending is what becomes of the store in a crash.
+type ending int
+
+const (
+	kept  ending = iota
+	lost         // it is empty
+	moved        // the partition goes to another node and its older store
+)
+
+// crash throws the core away and recovers.
+func (r *rig) crash(e ending) {
 	r.t.Helper()
 	r.core.Close()
-	if lost {
+	switch e {
+	case lost:
 		r.store, r.saved = memory{}, nil
+	case moved:
+		r.store, r.saved, r.other, r.otherAt = r.other, r.otherAt, r.store, r.saved
+		if r.store == nil {
+			r.store = memory{}
+		}
 	}
 	r.fresh(0)
 	if r.last == nil {
