@@ -132,9 +132,11 @@ func (n *Node) pipelineStatus(ctx context.Context, d partition.Definition) Pipel
 	if src == nil {
 		return s
 	}
+	running := 0
 	for _, h := range src.hosts {
 		st := h.status.Load()
 		p := PipelinePartition{Partition: h.partition, Position: st.Position, Lag: st.Lag}
+		p.Figures.Watermark, p.Figures.Arrival = windows.Unset, windows.Unset
 		if st.State != "running" {
 			if st.Cause != "" {
 				s.Cause = fmt.Sprintf("partition %d is %s: %s", h.partition, st.State, st.Cause)
@@ -148,7 +150,7 @@ func (n *Node) pipelineStatus(ctx context.Context, d partition.Definition) Pipel
 			for _, one := range f.Pipelines {
 				if one.Name == d.Name {
 					p.Figures = one
-					s.State = "running"
+					running++
 				}
 			}
 		})
@@ -156,6 +158,11 @@ func (n *Node) pipelineStatus(ctx context.Context, d partition.Definition) Pipel
 			s.Cause = err.Error()
 		}
 		s.Partitions = append(s.Partitions, p)
+	}
+	// A record that comes before its partition has begun is not counted: who
+	// waits for a new pipeline waits for all of them.
+	if running == len(src.hosts) {
+		s.State = "running"
 	}
 	for k, cause := range *src.refused.Load() {
 		if q.Into != "" && len(k) > len(q.Into) && k[len(k)-len(q.Into):] == q.Into {
