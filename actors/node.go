@@ -161,12 +161,13 @@ func (n *Node) run(h *host) {
 }
 
 // leastCommit keeps a node with many cores from committing every few rows.
-const leastCommit = 4 << 20
+const leastCommit = 1 << 20
 
 // commitShare is a core's part of the effects that force a commit, so that the
-// node's memory does not grow with the number of its partitions.
+// node's memory does not grow with the number of its partitions. A core has two
+// sets of them: one fills while the other is committed.
 func (n *Node) commitShare() int {
-	return max(leastCommit, n.options.CommitBytes/max(1, int(n.cores.Load())))
+	return max(leastCommit, n.options.CommitBytes/2/max(1, int(n.cores.Load())))
 }
 
 // claim checks that this node's data directory and the log carry the same hub

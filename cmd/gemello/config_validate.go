@@ -268,7 +268,7 @@ func (c *Config) validateLimits() error {
 	for _, n := range []struct {
 		key   string
 		value Size
-	}{{"limits.append_bytes", c.Limits.AppendBytes}, {"limits.window_memory", c.Limits.WindowMemory}} {
+	}{{"limits.append_bytes", c.Limits.AppendBytes}, {"limits.memory", c.Limits.Memory}, {"limits.window_memory", c.Limits.WindowMemory}} {
 		if n.value < minBytes {
 			return c.bad(n.key, n.value.String(), "1MiB or more", "")
 		}
