@@ -57,8 +57,8 @@ func (h *host) term(ctx context.Context) (err error) {
 		return err
 	}
 	defer t.producer.Close()
-	if t.store, err = store.Open(h.node.storeOptions(h)); err != nil {
-		return fmt.Errorf("open store of %s: %w", h.name, err)
+	if t.store, err = h.openStore(); err != nil {
+		return err
 	}
 	defer func() {
 		if t.core != nil {
@@ -96,6 +96,25 @@ func (h *host) term(ctx context.Context) (err error) {
 	return t.release()
 }
 
+// openStore opens the core's store. A damaged one is set aside, as the log holds
+// all that is needed to build it again; a disk that can't be read is an error.
+func (h *host) openStore() (*store.Store, error) {
+	o := h.node.storeOptions(h)
+	s, err := store.Open(o)
+	if errors.Is(err, store.ErrCorrupt) || errors.Is(err, store.ErrFormat) {
+		moved, e := store.Quarantine(o.FS, o.Dir)
+		if e != nil {
+			return nil, errors.Join(err, e)
+		}
+		h.logger.Error("store is damaged; it is set aside and rebuilt from the log", "moved_to", moved, "err", err)
+		s, err = store.Open(o)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open store of %s: %w", h.name, err)
+	}
+	return s, nil
+}
+
 // recover brings the core to the newest checkpoint.
 func (t *term) recover(ctx context.Context) error {
 	n := t.node
@@ -123,7 +142,7 @@ func (t *term) recover(ctx context.Context) error {
 		if err := t.store.Quarantine(); err != nil {
 			return err
 		}
-		if t.store, err = store.Open(n.storeOptions(t.host)); err != nil {
+		if t.store, err = t.openStore(); err != nil {
 			return err
 		}
 		r.store, r.applied = t.store, store.Applied{}
