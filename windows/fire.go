@@ -36,9 +36,7 @@ func (o *Operator) Fire(w Tick, emit func(*Result) error) error {
 		}
 	}
 	if o.next >= w && !o.outlived(w) {
-		if len(o.slices) == 0 && (o.keys.short != nil || o.freeRows != nil) {
-			o.calm()
-		}
+		o.Rest()
 		return nil
 	}
 	o.keys.note()
@@ -64,8 +62,12 @@ func (o *Operator) Fire(w Tick, emit func(*Result) error) error {
 	return o.err
 }
 
-// calm gives memory back while there is no state.
-func (o *Operator) calm() {
+// Rest gives memory back if there is no state. It changes nothing that can be
+// observed, so that a caller may do it whenever nothing comes in.
+func (o *Operator) Rest() {
+	if len(o.slices) > 0 || o.keys.short == nil && o.freeRows == nil {
+		return
+	}
 	o.freeRows, o.freeIndex = nil, nil
 	if len(o.late) == 0 {
 		o.keys.calm()

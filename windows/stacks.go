@@ -55,15 +55,17 @@ func (st *stacks) prepare(o *Operator, last Tick, ws []*slice) bool {
 	return true
 }
 
-// fits reckons whether the budget has room for the front.
+// fits reckons whether the budget has room for the front. A level has a row for
+// each live key at most, however many slices it merges.
 func (st *stacks) fits(o *Operator, flip Tick, ws []*slice) bool {
 	if o.opt.Budget == nil {
 		return true
 	}
-	var need, suffix int64
+	var need, suffix, row int64
 	for i := len(ws) - 1; i >= 0; i-- {
 		if b := ws[i].rows.bytes(); ws[i].lo < flip {
-			suffix = min(suffix+b, suffix+int64(o.keys.live)*b/int64(max(1, len(ws[i].rows.keys))))
+			row = max(row, b/int64(max(1, len(ws[i].rows.keys))))
+			suffix = min(suffix+b, int64(o.keys.live)*row)
 			need += suffix
 		}
 	}
