@@ -215,6 +215,11 @@ func (c *Pipelines) Tick(a, wall windows.Tick) error {
 			return err
 		}
 	}
+	for _, p := range c.pipes {
+		if p.op != nil {
+			p.op.Rest()
+		}
+	}
 	return nil
 }
 

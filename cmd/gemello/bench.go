@@ -15,12 +15,14 @@ import (
 // newBenchCmd runs a workload of package bench; each prints Go benchmark lines.
 func newBenchCmd(a *app) *cobra.Command {
 	return commandGroup("bench", "Measure this machine: workloads that print Go benchmark lines",
-		a.newBenchHoppingCmd(), a.newBenchMQTTCmd(), a.newBenchIdleCmd())
+		a.newBenchHoppingCmd(), a.newBenchMQTTCmd(), a.newBenchIdleCmd(),
+		a.newBenchOverlapCmd(), a.newBenchMemoryCmd())
 }
 
 func (a *app) newBenchHoppingCmd() *cobra.Command {
 	o := bench.HoppingOptions{}
 	var profile, heap string
+	limit := Size(420 << 20)
 	cmd := &cobra.Command{
 		Use:   "hopping",
 		Short: "Per-device statistics over hopping windows from a Kafka topic to another, exactly once",
@@ -46,6 +48,7 @@ func (a *app) newBenchHoppingCmd() *cobra.Command {
 					}
 				}
 			}
+			limitMemory(int64(limit))
 			o.Logger = newLogger(LoggingConfig{Level: "warn", Format: "text"}, a.stderr)
 			return bench.Hopping(ctx, o, a.stdout)
 		},
@@ -63,6 +66,7 @@ func (a *app) newBenchHoppingCmd() *cobra.Command {
 	f.Int64Var(&o.Budget, "window-memory", 0, "bytes of window state in memory; 0: the default")
 	f.DurationVar(&o.Limit, "limit", 0, "longest run; 0: 20m")
 	f.StringVar(&profile, "profile", "", "file for a CPU profile")
+	f.TextVar(&limit, "memory", limit, "soft limit of the heap, as limits.memory of a node")
 	f.StringVar(&heap, "heap-profile", "", "file for a heap profile at half of the input")
 	cobra.CheckErr(cmd.MarkFlagRequired("kafka"))
 	return cmd
