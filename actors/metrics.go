@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/gemello/gemello/actors/partition"
+	"github.com/gemello/gemello/persistence/store"
 	"github.com/gemello/gemello/windows"
 )
 
@@ -31,6 +32,7 @@ type metrics struct {
 	pipeKeys      *prometheus.GaugeVec
 	pipeState     *prometheus.GaugeVec
 	pipeSuspended *prometheus.GaugeVec
+	stores        *store.Metrics // nil counts nothing
 
 	now func() time.Time
 
@@ -63,6 +65,8 @@ func newMetrics(r prometheus.Registerer, now func() time.Time) *metrics {
 		last:          map[string]partition.PipelineFigures{},
 	}
 	if r != nil {
+		m.stores = store.NewMetrics(r)
+		r = prometheus.WrapRegistererWithPrefix("gemello_", r)
 		r.MustRegister(m.recordsIn, m.bytesIn, m.rowsOut, m.commitSeconds, m.replayed, m.terms, m.fences, m.stateBytes, m.retention,
 			m.busy, m.pipeCounters, m.pipeRows, m.pipeDelay, m.pipeWindows, m.pipeKeys, m.pipeState, m.pipeSuspended)
 	}

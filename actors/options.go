@@ -123,9 +123,10 @@ func topicsOf(hub string) topics {
 // with what a file system may refuse escaped.
 func (n *Node) storeOptions(h *host) store.Options {
 	return store.Options{
-		Dir:    filepath.Join(n.options.Data, "cores", fileName(h.name)),
-		Cache:  n.cache,
-		Logger: n.logger,
+		Dir:     filepath.Join(n.options.Data, "cores", fileName(h.name)),
+		Cache:   n.cache,
+		Metrics: n.metrics.stores,
+		Logger:  n.logger,
 	}
 }
 
