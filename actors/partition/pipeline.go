@@ -1,11 +1,9 @@
 package partition
 
 import (
-	"cmp"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"unsafe"
 
@@ -42,7 +40,9 @@ type pipeline struct {
 	figures   PipelineFigures
 	keyAt     int // index among the group keys of the partition key, -1: none
 	emitRow   func(*windows.Result) error
-	into      uint32
+	into      uint32   // number of the result topic
+	intoOf    *Effects // where into holds
+	accepts   bool     // late records may revise rows
 }
 
 // Compile checks a definition and compiles its query.
@@ -72,7 +72,8 @@ func (c *Pipelines) newPipeline(d Definition, from int64) (*pipeline, error) {
 	}
 	hash := d.hash(q.Hash())
 	p := &pipeline{core: c, def: d, id: d.Name + "@" + hex.EncodeToString(hash[:8]), query: q, rows: q.NewEnv(), from: from, fresh: true, dirtyAt: windows.Unset}
-	p.keyAt = slices.IndexFunc(q.Keys, func(x *sql.Expr) bool { return strings.EqualFold(x.String(), cmp.Or(d.Key, "deviceId")) })
+	p.keyAt = q.PartitionKeyIndex()
+	p.accepts = d.OnLate == "accept" || d.OnOutOfOrder == "accept"
 	p.emitRow = p.emit
 	policy, mode := p.policy(), windows.ByArrival
 	switch {
@@ -264,7 +265,13 @@ func (p *pipeline) add(r *Record, over []byte, event, ts windows.Tick, before wi
 		return nil
 	}
 	if p.keyAt >= 0 && !p.core.o.FromDevices {
-		if k := p.query.Keys[p.keyAt].Eval(p.env); k.Kind() != windows.String || k.Str() != string(r.Key) {
+		// A single string key lies in its tuple as it is, between tag and end.
+		same := len(p.query.Keys) == 1 && len(p.key) == len(r.Key)+2 && string(p.key[1:len(p.key)-1]) == string(r.Key)
+		if !same {
+			k := p.query.Keys[p.keyAt].Eval(p.env)
+			same = k.Kind() == windows.String && k.Str() == string(r.Key)
+		}
+		if !same {
 			p.figures.KeyMismatch++
 		}
 	}
@@ -323,7 +330,9 @@ func (p *pipeline) fire(over []byte) error {
 	if p.op == nil {
 		return nil
 	}
-	p.into = p.core.effects.topic(p.query.Into)
+	if e := p.core.effects; p.intoOf != e {
+		p.into, p.intoOf = e.topic(p.query.Into), e
+	}
 	if over != nil {
 		if err := p.op.FireKey(over, p.timeline.Watermark(over), p.emitRow); err != nil {
 			return fmt.Errorf("pipeline %q: %w", p.def.Name, err)
@@ -331,6 +340,9 @@ func (p *pipeline) fire(over []byte) error {
 	}
 	if err := p.op.Fire(p.timeline.Watermark(nil), p.emitRow); err != nil {
 		return fmt.Errorf("pipeline %q: %w", p.def.Name, err)
+	}
+	if !p.accepts {
+		return nil
 	}
 	if a := p.timeline.Arrival(); a != windows.Unset && (p.dirtyAt == windows.Unset || a-p.dirtyAt >= dirtyEvery) {
 		p.dirtyAt = dirtyGrid(a)

@@ -129,8 +129,9 @@ func (c *Pipelines) Apply(r *Record) error {
 // none of theirs or was refused. Either way its arrival counts.
 func (c *Pipelines) scan(r *Record) bool {
 	e := &c.envelope
-	*e = sql.Envelope{Enqueued: r.Arrival, Processed: r.Arrival, Partition: c.o.Partition, Key: r.Key}
+	e.Enqueued, e.Processed, e.Partition, e.Key = r.Arrival, r.Arrival, c.o.Partition, r.Key
 	if c.o.FromDevices {
+		*e = sql.Envelope{Enqueued: r.Arrival, Processed: r.Arrival, Partition: c.o.Partition, Key: r.Key}
 		if string(r.Header(device.HeaderKind)) != device.KindTelemetry {
 			return false
 		}
