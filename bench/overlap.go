@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -25,7 +26,10 @@ type OverlapOptions struct {
 }
 
 // Overlap prints what a record costs when it falls into ever more windows. Each
-// device sends once a hop, so that every size makes as many rows as records.
+// device sends once a hop, so that every size makes as many rows as records. It
+// does so for the core alone and for the core with flushes of its state, of
+// which longer windows have more: those of the size of a few seconds are gone
+// before a flush comes.
 func Overlap(ctx context.Context, o OverlapOptions, out io.Writer) error {
 	orDefault(&o.Devices, 1000)
 	orDefault(&o.Hop, 5*time.Second)
@@ -40,38 +44,44 @@ func Overlap(ctx context.Context, o OverlapOptions, out io.Writer) error {
 	}
 	defer os.RemoveAll(dir)
 	warm := int64(slices.Max(o.Sizes)/o.Hop+2) * int64(o.Devices) // the same for all
+	for _, durable := range []bool{false, true} {
+		if err := o.measure(ctx, dir, durable, warm, out); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// measure runs all rounds with or without flushes.
+func (o *OverlapOptions) measure(ctx context.Context, dir string, durable bool, warm int64, out io.Writer) error {
 	costs := make([][]float64, len(o.Sizes))
 	for round := range o.Rounds {
 		for i, size := range o.Sizes {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			c, err := o.once(filepath.Join(dir, fmt.Sprintf("%d-%d", round, i)), size, warm)
+			c, err := o.once(filepath.Join(dir, fmt.Sprintf("%d-%d", round, i)), size, durable, warm)
 			if err != nil {
 				return fmt.Errorf("size %s: %w", size, err)
 			}
 			costs[i] = append(costs[i], c.cpu)
-			report(out, fmt.Sprintf("Overlap/size=%s/hop=%s", size, o.Hop), o.Records,
+			report(out, fmt.Sprintf("Overlap/size=%s/hop=%s/flushed=%t", size, o.Hop, durable), o.Records,
 				c.wall, "ns/op", c.cpu, "cpu-s/M", c.heap, "heap-MB", c.rows, "rows/op")
 		}
 	}
-	least, most := 0.0, 0.0
+	var medians []float64
 	for i, size := range o.Sizes {
-		m := median(costs[i])
-		fmt.Fprintf(out, "REPORT\tsize_s=%.0f\twindows=%d\tcpu_s_per_m=%.3f\n", size.Seconds(), size/o.Hop, m)
-		if i == 0 {
-			least, most = m, m
-		}
-		least, most = min(least, m), max(most, m)
+		medians = append(medians, median(costs[i]))
+		fmt.Fprintf(out, "REPORT\tflushed=%t\tsize_s=%.0f\twindows=%d\tcpu_s_per_m=%.3f\n", durable, size.Seconds(), size/o.Hop, medians[i])
 	}
-	fmt.Fprintf(out, "REPORT\tmax_over_min=%.3f\n", most/least)
+	fmt.Fprintf(out, "REPORT\tflushed=%t\tmax_over_min=%.3f\n", durable, slices.Max(medians)/slices.Min(medians))
 	return nil
 }
 
 type overlapCost struct{ cpu, wall, heap, rows float64 }
 
 // once measures one size with a core of its own.
-func (o *OverlapOptions) once(dir string, size time.Duration, warm int64) (c overlapCost, err error) {
+func (o *OverlapOptions) once(dir string, size time.Duration, durable bool, warm int64) (c overlapCost, err error) {
 	cache := store.NewCache(32 << 20)
 	defer cache.Close()
 	h := HoppingOptions{In: "telemetry", Out: "rows", Size: size, Hop: o.Hop}
@@ -85,6 +95,9 @@ func (o *OverlapOptions) once(dir string, size time.Duration, warm int64) (c ove
 		}
 		os.RemoveAll(dir)
 	}()
+	if !durable {
+		r.flush = math.MaxInt64
+	}
 	s, hop := newSensor(), o.Hop.Milliseconds()
 	now := int64(benchStart)
 	feed := func(records int64) error {
