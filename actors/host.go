@@ -94,6 +94,7 @@ type host struct {
 	flushed  atomic.Int64 // input offset that the store has applied
 	alarm    atomic.Bool  // that offset is no longer in the log
 	stopped  chan struct{}
+	owned    bool // it has committed, so whoever commits later has taken over; its goroutine's own
 }
 
 // request is a function to run on the host's goroutine; done is closed after.
@@ -183,6 +184,9 @@ func (h *host) run(ctx context.Context) {
 			return
 		}
 		class := eventlog.Classify(err)
+		if class != eventlog.Fenced && h.taken(ctx) {
+			class = eventlog.Fenced
+		}
 		if h.node.now().Sub(started) > 10*time.Second {
 			wait = 50 * time.Millisecond
 		}
@@ -240,6 +244,23 @@ func (h *host) guarded(ctx context.Context) (err error) {
 	}()
 	return h.term(ctx)
 }
+
+// taken reports whether another process has committed since this one did: after
+// an error whose cause says nothing of it, such as a commit that timed out while
+// this process was frozen, the other must not be fenced in turn.
+func (h *host) taken(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, takenWithin)
+	defer cancel()
+	rec, found, err := h.node.log.LastByKey(ctx, h.node.topics.checkpoints, h.node.bookPartition(h.partition), []byte(h.name))
+	if err != nil || !found {
+		return false
+	}
+	c, err := eventlog.DecodeCheckpoint(rec.Value)
+	return err == nil && c.Node != h.node.life && !c.Released && h.owned
+}
+
+// takenWithin bounds the look at a log that may be why the term ended.
+const takenWithin = 5 * time.Second
 
 // awaitStandstill waits until the newest checkpoint has not changed for a few
 // heartbeats: a fenced host must not fight a live owner (design 4).

@@ -71,10 +71,14 @@ func (t *term) drain(ctx context.Context) error {
 		}
 		return b.Err
 	}
-	if b.First != t.core.Position() {
+	if b.First > t.core.Position() {
 		return nil // fetched for an earlier assignment
 	}
 	recs := b.Records
+	// What an earlier assignment fetched may have been applied: the two overlap.
+	for len(recs) > 0 && recs[0].Offset < t.core.Position() {
+		recs = recs[1:]
+	}
 	for len(recs) > 0 {
 		piece := recs[:min(len(recs), 1024)]
 		recs = recs[len(piece):]
@@ -175,7 +179,7 @@ func (t *term) checkpoint(c *commit, released bool) {
 	cp.Offset = t.core.Position()
 	cp.JournalSeq = t.journalSeq + uint64(len(c.effects.Journal))
 	cp.WrittenAt = c.started.UnixMilli()
-	cp.Node = t.node.options.Node
+	cp.Node = t.node.life
 	cp.Released = released
 	t.core.Checkpoint(cp)
 	cp.JournalOffset = t.journalFor(cp.RewindOffset)
@@ -260,6 +264,7 @@ func (t *term) finish(c commit) error {
 	if c.err != nil {
 		return c.err
 	}
+	t.owned = true
 	t.rewind.Store(c.checkpoint.RewindOffset)
 	t.journalSeq = c.checkpoint.JournalSeq
 	if c.journaled {

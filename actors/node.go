@@ -41,6 +41,7 @@ type Node struct {
 	appender *eventlog.Appender
 	settings *settings
 	waiters  *waiters
+	life     string // this process among those of the same node name
 	buffers  buffers
 	cores    atomic.Int64 // hosts that run
 	cluster  Cluster
@@ -116,7 +117,8 @@ func (n *Node) start(ctx, feeds context.Context, adopt bool) error {
 	}
 	life := make([]byte, 6)
 	rand.Read(life)
-	n.waiters = newWaiters(n.options.Node + "-" + hex.EncodeToString(life))
+	n.life = n.options.Node + "-" + hex.EncodeToString(life)
+	n.waiters = newWaiters(n.life)
 	n.cache = store.NewCache(n.options.CacheBytes)
 	n.budget = windows.NewBudget(n.options.StateBudget)
 	if n.cluster, err = n.options.Cluster(ClusterNeeds{
