@@ -83,7 +83,7 @@ func (a *app) verify(ctx context.Context, o sim.Options, dir string, keep bool) 
 	case errors.Is(err, sim.ErrOptions):
 		os.RemoveAll(o.Dir)
 		return usagef("verify: %v", err)
-	case v != nil:
+	case err == nil:
 		for _, f := range v.Findings {
 			fmt.Fprintf(a.stdout, "  %s\n", f)
 		}

@@ -271,10 +271,6 @@ func (r *run) judge(ctx context.Context) error {
 	if err := r.close(ctx, last); err != nil {
 		return fmt.Errorf("close the windows: %w", err)
 	}
-	inputs, err := readInputs(ctx, r.log, r.hub)
-	if err != nil {
-		return err
-	}
 	views := map[string]json.RawMessage{}
 	ends := time.Now()
 	for {
@@ -284,6 +280,10 @@ func (r *run) judge(ctx context.Context) error {
 				return err
 			}
 			views[d.id] = view
+		}
+		inputs, err := readInputs(ctx, r.log, r.hub)
+		if err != nil {
+			return err
 		}
 		if err := inputs.readOutputs(ctx, r.log, r.hub); err != nil {
 			return err

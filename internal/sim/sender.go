@@ -61,10 +61,15 @@ func (d *sender) batch(ctx context.Context, from time.Time, n int) error {
 func (d *sender) send(ctx context.Context, todo []*outgoing, pace time.Duration) error {
 	acked := make(chan struct{}, len(todo)*2)
 	next, waiting := 0, 0
+	var last *session
 	for done := 0; done < len(todo); {
 		s, err := d.connected(ctx)
 		if err != nil {
 			return err
+		}
+		if s != last {
+			// Everything that is not acknowledged goes out again.
+			last, next, waiting = s, 0, 0
 		}
 		for next < len(todo) && waiting < window {
 			o := todo[next]
@@ -88,8 +93,6 @@ func (d *sender) send(ctx context.Context, todo []*outgoing, pace time.Duration)
 		case <-acked:
 			waiting--
 		case <-s.done:
-			// Everything that is not acknowledged goes out again.
-			next, waiting = 0, 0
 		case <-ctx.Done():
 			return ctx.Err()
 		}

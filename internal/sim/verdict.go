@@ -28,11 +28,12 @@ type Verdict struct {
 // Passed reports whether nothing was found.
 func (v *Verdict) Passed() bool { return v.Lost+v.Doubled+v.Wrong+v.Unfenced == 0 }
 
-const maxFindings = 20
+// maxFindings of each kind are put in words.
+const maxFindings = 8
 
 func (v *Verdict) find(count *int, format string, args ...any) {
 	*count++
-	if len(v.Findings) < maxFindings {
+	if *count <= maxFindings {
 		v.Findings = append(v.Findings, fmt.Sprintf(format, args...))
 	}
 }
@@ -88,7 +89,6 @@ func (v *Verdict) judgeRows(a *account, until time.Time) {
 		for _, r := range rows {
 			if first := seen[r.group]; first != "" {
 				v.find(&v.Doubled, "%s: the window to %s of %s has a row at %s and one at %s", q.name, stamp(r.end), r.device, first, r.at)
-				continue
 			}
 			seen[r.group] = r.at
 		}
