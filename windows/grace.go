@@ -74,6 +74,11 @@ func (o *Operator) FireDirty(emit func(*Result) error) error {
 	return nil
 }
 
+// Dirty reports whether FireDirty would emit a row.
+func (o *Operator) Dirty() bool {
+	return slices.ContainsFunc(o.late, func(w lateWindow) bool { return w.dirty > 0 })
+}
+
 // revise emits the dirty rows of a window, of one timeline if given.
 func (o *Operator) revise(w *lateWindow, ln *line, emit func(*Result) error) error {
 	if w.dirty == 0 {

@@ -30,7 +30,6 @@ type pipeline struct {
 	begin    int64             // first offset that a rebuild feeds it
 	fresh    bool              // the store holds nothing of this run
 	rewind   rewinder
-	dirtyAt  windows.Tick // newest multiple of dirtyEvery that the arrival clock has crossed
 
 	suspended bool
 	cause     string
@@ -71,7 +70,7 @@ func (c *Pipelines) newPipeline(d Definition, from int64) (*pipeline, error) {
 		return nil, err
 	}
 	hash := d.hash(q.Hash())
-	p := &pipeline{core: c, def: d, id: d.Name + "@" + hex.EncodeToString(hash[:8]), query: q, rows: q.NewEnv(), from: from, fresh: true, dirtyAt: windows.Unset}
+	p := &pipeline{core: c, def: d, id: d.Name + "@" + hex.EncodeToString(hash[:8]), query: q, rows: q.NewEnv(), from: from, fresh: true}
 	p.keyAt = q.PartitionKeyIndex()
 	p.accepts = d.OnLate == "accept" || d.OnOutOfOrder == "accept"
 	p.emitRow = p.emit
@@ -135,7 +134,7 @@ var actions = map[string]windows.Action{
 // position, too.
 func (p *pipeline) restart() error {
 	p.timeline.Reset(windows.Clocks{Arrival: windows.Unset, Newest: windows.Unset, Watermark: windows.Unset})
-	p.dirtyAt, p.rewind.marks = windows.Unset, nil
+	p.rewind.marks = nil
 	if err := p.release(); err != nil {
 		return err
 	}
@@ -187,7 +186,15 @@ func (p *pipeline) clocks() windows.Clocks {
 // pass lets a record count for the clock alone.
 func (p *pipeline) pass(r *Record) error {
 	p.rewind.trail(r.Offset, p.clocks())
-	p.timeline.Advance(p.rising(p.arrival(r)))
+	return p.advance(p.rising(p.arrival(r)))
+}
+
+// advance moves the arrival clock.
+func (p *pipeline) advance(a windows.Tick) error {
+	if err := p.revise(a); err != nil {
+		return err
+	}
+	p.timeline.Advance(a)
 	return p.fire(nil)
 }
 
@@ -222,6 +229,11 @@ func (p *pipeline) apply(r *Record) error {
 	}
 	before := p.clocks()
 	p.rewind.trail(r.Offset, before)
+	if p.accepts {
+		if err := p.revise(p.rising(arrival)); err != nil {
+			return err
+		}
+	}
 	ts, v := p.timeline.Admit(over, event, arrival)
 	p.count(v)
 	if !v.Processed() {
@@ -330,9 +342,6 @@ func (p *pipeline) fire(over []byte) error {
 	if p.op == nil {
 		return nil
 	}
-	if e := p.core.effects; p.intoOf != e {
-		p.into, p.intoOf = e.topic(p.query.Into), e
-	}
 	if over != nil {
 		if err := p.op.FireKey(over, p.timeline.Watermark(over), p.emitRow); err != nil {
 			return fmt.Errorf("pipeline %q: %w", p.def.Name, err)
@@ -341,30 +350,44 @@ func (p *pipeline) fire(over []byte) error {
 	if err := p.op.Fire(p.timeline.Watermark(nil), p.emitRow); err != nil {
 		return fmt.Errorf("pipeline %q: %w", p.def.Name, err)
 	}
-	if !p.accepts {
+	return nil
+}
+
+// revise emits what late records changed when the arrival clock, about to move
+// to a, crosses a multiple of dirtyEvery. What arrives there comes after it.
+func (p *pipeline) revise(a windows.Tick) error {
+	if !p.crosses(a) {
 		return nil
 	}
-	if a := p.timeline.Arrival(); a != windows.Unset && (p.dirtyAt == windows.Unset || a-p.dirtyAt >= dirtyEvery) {
-		p.dirtyAt = dirtyGrid(a)
-		if err := p.op.FireDirty(p.emitRow); err != nil {
-			return fmt.Errorf("pipeline %q: %w", p.def.Name, err)
-		}
+	if err := p.op.FireDirty(p.emitRow); err != nil {
+		return fmt.Errorf("pipeline %q: %w", p.def.Name, err)
 	}
 	return nil
 }
 
-// dirtyGrid is the newest multiple of dirtyEvery at or before the arrival clock.
-func dirtyGrid(a windows.Tick) windows.Tick {
-	if a == windows.Unset {
-		return a
+// crosses reports whether the arrival clock at a is due for revisions, if there
+// are any.
+func (p *pipeline) crosses(a windows.Tick) bool {
+	if !p.accepts || p.op == nil {
+		return false
 	}
+	now := p.timeline.Arrival()
+	return now != windows.Unset && dirtyGrid(a) > dirtyGrid(now)
+}
+
+// dirtyGrid is the newest multiple of dirtyEvery at or before a.
+func dirtyGrid(a windows.Tick) windows.Tick {
 	return a - ((a%dirtyEvery)+dirtyEvery)%dirtyEvery
 }
 
-// due reports whether the arrival clock at a would close a window.
+// due reports whether the arrival clock at a would close a window or emit a
+// revision.
 func (p *pipeline) due(a windows.Tick) bool {
 	if p.suspended || p.op == nil || a <= p.timeline.Arrival() {
 		return false
+	}
+	if p.crosses(a) && p.op.Dirty() {
+		return true
 	}
 	w := a
 	if p.query.Timestamp != nil {
@@ -387,6 +410,9 @@ func (p *pipeline) emit(res *windows.Result) error {
 		return nil
 	}
 	e := p.core.effects
+	if p.intoOf != e {
+		p.into, p.intoOf = e.topic(p.query.Into), e
+	}
 	b := e.room()
 	from := len(b)
 	b = p.query.AppendRowKey(b, env)

@@ -102,7 +102,7 @@ func (c *Pipelines) Unsaved() int64 { return c.unsaved }
 func (c *Pipelines) Apply(r *Record) error {
 	c.position = r.Offset + 1
 	c.unsaved++
-	if len(c.pipes) == 0 {
+	if !slices.ContainsFunc(c.pipes, func(p *pipeline) bool { return p.reads(r.Offset) }) {
 		return nil
 	}
 	if !c.scan(r) {
@@ -132,7 +132,7 @@ func (c *Pipelines) scan(r *Record) bool {
 	e.Enqueued, e.Processed, e.Partition, e.Key = r.Arrival, r.Arrival, c.o.Partition, r.Key
 	if c.o.FromDevices {
 		*e = sql.Envelope{Enqueued: r.Arrival, Processed: r.Arrival, Partition: c.o.Partition, Key: r.Key}
-		if string(r.Header(device.HeaderKind)) != device.KindTelemetry {
+		if kind := r.Header(device.HeaderKind); len(kind) > 0 && string(kind) != device.KindTelemetry {
 			return false
 		}
 		e.DeviceID = text(r.Key)
@@ -238,8 +238,7 @@ func (c *Pipelines) Replay(e Entry) error {
 				continue
 			}
 			p.figures.IdleTicks++
-			p.timeline.Advance(e.Time)
-			if err := p.fire(nil); err != nil {
+			if err := p.advance(e.Time); err != nil {
 				return err
 			}
 		}

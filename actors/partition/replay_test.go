@@ -101,13 +101,13 @@ func stream(r *rand.Rand, n int, plans [][]Definition) []step {
 		case x < 70:
 			arrival += windows.Tick(r.IntN(pace)) * windows.Millisecond
 		case x < 73:
-			arrival += windows.Tick(r.IntN(pace/30)) * windows.Second
+			arrival += windows.Tick(r.IntN(60)) * windows.Second
 		case x < 75:
 			arrival -= windows.Tick(r.IntN(3)) * windows.Second
 		}
 		switch x := r.IntN(100); {
 		case x < 5:
-			arrival += windows.Tick(r.IntN(8)) * windows.Second
+			arrival += windows.Tick(r.IntN([]int{8, 60}[r.IntN(2)])) * windows.Second
 			steps = append(steps, step{tick: arrival})
 			if r.IntN(2) == 0 { // a record that is behind the estimate
 				arrival -= windows.Tick(r.IntN(2000)) * windows.Millisecond
@@ -123,8 +123,8 @@ func stream(r *rand.Rand, n int, plans [][]Definition) []step {
 		}
 		d := r.IntN(len(skew))
 		event := arrival + skew[d] + windows.Tick(r.IntN(4000)-3000)*windows.Millisecond
-		if r.IntN(30) == 0 {
-			event += windows.Tick(r.IntN(120)-60) * windows.Second
+		if r.IntN(12) == 0 {
+			event += windows.Tick(r.IntN(80)-50) * windows.Second
 		}
 		event -= event % windows.Millisecond
 		id := fmt.Sprintf("d%d", d)

@@ -90,7 +90,6 @@ func (c *Pipelines) Rebuild(defs []Definition, version uint64, checkpoint []Pipe
 	err := c.restore(defs, version, checkpoint, func(p *pipeline, at *PipelineClock) error {
 		p.begin = at.Rewind
 		p.timeline.Reset(at.RewindAt)
-		p.dirtyAt = dirtyGrid(at.RewindAt.Arrival)
 		if !p.suspended {
 			from = min(from, p.begin)
 		}

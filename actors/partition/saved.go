@@ -33,11 +33,10 @@ func (c *Pipelines) Save(b windows.Batch) error {
 }
 
 // encode writes what a pipeline keeps beside its windows: version, first
-// offset, dirty grid, rewind marks, timeline.
+// offset, rewind marks, timeline.
 func (p *pipeline) encode(dst []byte) []byte {
 	dst = append(dst, 1)
 	dst = binary.AppendVarint(dst, p.from)
-	dst = binary.AppendVarint(dst, int64(p.dirtyAt))
 	dst = binary.AppendUvarint(dst, uint64(len(p.rewind.marks)))
 	for _, m := range p.rewind.marks {
 		for _, v := range [...]int64{m.offset, int64(m.clocks.Arrival), int64(m.clocks.Newest), int64(m.clocks.Watermark)} {
@@ -62,7 +61,7 @@ func (p *pipeline) decode(b []byte) error {
 		b = b[n:]
 		return v
 	}
-	p.from, p.dirtyAt = next(), windows.Tick(next())
+	p.from = next()
 	count, n := binary.Uvarint(b)
 	if bad || n <= 0 || count > uint64(len(b)) {
 		return fmt.Errorf("%w: rewind marks of a pipeline", errCorrupt)
