@@ -9,8 +9,8 @@ import (
 	"github.com/gemello/gemello/bench"
 )
 
-// benchCommand makes a workload without arguments, interruptible and with a CPU
-// profile on request.
+// benchCommand makes a workload without arguments, interruptible, with a node's
+// settings of the garbage collector, and with a CPU profile on request.
 func (a *app) benchCommand(use, short string, run func(context.Context, io.Writer) error) *cobra.Command {
 	var profile string
 	cmd := &cobra.Command{
@@ -25,6 +25,7 @@ func (a *app) benchCommand(use, short string, run func(context.Context, io.Write
 				}
 				defer end()
 			}
+			limitMemory(int64(defaultConfig().Limits.Memory))
 			return run(ctx, a.stdout)
 		},
 	}
