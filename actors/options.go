@@ -71,6 +71,9 @@ type Options struct {
 	// Break plants a fault, so that the checker of gemello verify can be seen to
 	// find it. Nothing else may set it.
 	Break Fault
+	// PipelineDelay makes every pipelines core wait before each record, so that
+	// a slow query can be seen to delay nothing else. For tests and benchmarks.
+	PipelineDelay time.Duration
 
 	Logger     *slog.Logger          // nil discards
 	Registerer prometheus.Registerer // nil: metrics are kept but not exposed

@@ -12,6 +12,14 @@ import (
 // pipelinesCore fits partition.Pipelines to what a host runs.
 type pipelinesCore struct {
 	*partition.Pipelines
+	slow func() // waits before each record; nil: no
+}
+
+func (c *pipelinesCore) Apply(r *partition.Record) error {
+	if c.slow != nil {
+		c.slow()
+	}
+	return c.Pipelines.Apply(r)
 }
 
 func (c *pipelinesCore) Checkpoint(cp *eventlog.Checkpoint) {
@@ -79,12 +87,15 @@ func (n *Node) restorePipelines(ctx context.Context, s *source, p, partitions in
 	if err != nil {
 		return nil, 0, err
 	}
-	c := &pipelinesCore{partition.NewPipelines(partition.PipelinesOptions{
+	c := &pipelinesCore{Pipelines: partition.NewPipelines(partition.PipelinesOptions{
 		Source: s.topic, Partition: p, SinglePartition: partitions == 1,
 		FromDevices: s.topic == n.topics.deviceLog, ProducerTime: s.topic != n.topics.deviceLog,
 		State: r.store, Scratch: scratch, Budget: n.budget,
 		DeadLetter: n.topics.deadLetter, Late: n.topics.late,
 	}, 0)}
+	if d := n.options.PipelineDelay; d > 0 {
+		c.slow = func() { pause(ctx, d) }
+	}
 	plans := s.plans.Load()
 	switch {
 	case r.checkpoint == nil:
