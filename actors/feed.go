@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -31,12 +33,13 @@ func newFeed(reader *eventlog.Reader, logger *slog.Logger) *feed {
 	return &feed{reader: reader, logger: logger, queues: map[topicPartition]*queue{}}
 }
 
-// open assigns the partition from offset on and returns its queue. A queue of
+// open assigns the partition from offset on and returns its queue; stable is the
+// log's answer to a question put at asked. A queue of
 // an earlier term is forgotten: batches that are still under way to it are
 // dropped by the host, which knows its position.
-func (f *feed) open(topic string, partition int32, offset, stable int64) *queue {
+func (f *feed) open(topic string, partition int32, offset, stable int64, asked time.Time) *queue {
 	q := newQueue()
-	q.known(stable)
+	q.known(stable, asked)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.queues[topicPartition{topic, partition}] = q
@@ -83,6 +86,43 @@ func (f *feed) run(ctx context.Context) error {
 		}
 		for _, b := range batches {
 			f.deliver(b)
+		}
+	}
+}
+
+// watch asks the log for the ends of all topics that are read, until ctx ends: a
+// core is idle only by the log's own word.
+func (f *feed) watch(ctx context.Context, log *eventlog.Log, every time.Duration, now func() time.Time) error {
+	for pause(ctx, every) {
+		for _, topic := range f.topics() {
+			asked := now()
+			stable, err := log.Stable(ctx, topic)
+			if err != nil {
+				f.logger.Debug("ask for the end of a topic", "topic", topic, "err", err)
+				continue
+			}
+			f.known(topic, stable, asked)
+		}
+	}
+	return nil
+}
+
+func (f *feed) topics() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	seen := map[string]bool{}
+	for tp := range f.queues {
+		seen[tp.topic] = true
+	}
+	return slices.Collect(maps.Keys(seen))
+}
+
+func (f *feed) known(topic string, stable map[int32]int64, asked time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for p, at := range stable {
+		if q := f.queues[topicPartition{topic, p}]; q != nil {
+			q.known(at, asked)
 		}
 	}
 }

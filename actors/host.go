@@ -94,7 +94,8 @@ type host struct {
 	flushed  atomic.Int64 // input offset that the store has applied
 	alarm    atomic.Bool  // that offset is no longer in the log
 	stopped  chan struct{}
-	owned    bool // it has committed, so whoever commits later has taken over; its goroutine's own
+	gone     atomic.Bool // the source has no pipelines any more: the last term drops their state
+	owned    bool        // it has committed, so whoever commits later has taken over; its goroutine's own
 }
 
 // request is a function to run on the host's goroutine; done is closed after.
@@ -184,7 +185,10 @@ func (h *host) run(ctx context.Context) {
 			return
 		}
 		class := eventlog.Classify(err)
-		if class != eventlog.Fenced && h.taken(ctx) {
+		switch {
+		case h.node.options.Heartbeat == 0 && class == eventlog.Fenced:
+			class = eventlog.NewTerm // nobody else has this log: it gave up a transaction by itself
+		case h.node.options.Heartbeat > 0 && class != eventlog.Fenced && h.taken(ctx):
 			class = eventlog.Fenced
 		}
 		if h.node.now().Sub(started) > 10*time.Second {

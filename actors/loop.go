@@ -130,10 +130,11 @@ func (t *term) afterApply(ctx context.Context) error {
 // tick advances an idle partition's clock; a partition that has not caught up
 // never consults the wall clock.
 func (t *term) tick(ctx context.Context) error {
-	if !t.queue.caughtUp(t.core.Position()) {
+	at, idle := t.queue.idleSince(t.core.Position())
+	if !idle {
 		return nil
 	}
-	if err := t.core.Tick(t.arrival.estimate(t.node.now()), windows.TickOf(t.node.now())); err != nil {
+	if err := t.core.Tick(t.arrival.estimate(at), windows.TickOf(at)); err != nil {
 		return err
 	}
 	if e := t.core.Effects(); !e.Empty() {

@@ -142,6 +142,8 @@ func (n *Node) start(ctx, feeds context.Context, adopt bool) error {
 			return (*f).run(feeds)
 		})
 	}
+	// Devices cores have no idle clock.
+	n.group.Go(func() error { return n.pipeFeed.watch(feeds, n.log, n.options.IdleTick, n.now) })
 	for p := range n.options.Partitions {
 		h := newHost(n.devicesHost(p))
 		n.devices = append(n.devices, h)

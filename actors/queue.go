@@ -2,6 +2,7 @@ package actors
 
 import (
 	"sync"
+	"time"
 
 	"github.com/gemello/gemello/persistence/eventlog"
 )
@@ -23,7 +24,8 @@ type queue struct {
 	batches []eventlog.Batch
 	bytes   int
 	paused  bool
-	stable  int64 // newest last stable offset that the feed has seen
+	stable  int64     // newest last stable offset that the feed has seen
+	asked   time.Time // when the log was last asked for it: all that was there by then lies below
 }
 
 func newQueue() *queue { return &queue{ready: make(chan struct{}, 1)} }
@@ -68,18 +70,22 @@ func (q *queue) pop() (b eventlog.Batch, ok, resume bool) {
 	return b, true, resume
 }
 
-// caughtUp reports whether a core at position next has read all there is: no
-// batch waits, nothing is paused, and the position is the last stable offset.
-func (q *queue) caughtUp(next int64) bool {
+// idleSince reports whether a core at position next has read all there was at a
+// moment, and that moment: no batch waits, nothing is paused, and the position is
+// the last stable offset as the log said it then. Before an answer that is newer
+// than the silence there is no idleness: the log may be out of reach, or this
+// process may have been frozen, while records came.
+func (q *queue) idleSince(next int64) (time.Time, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return len(q.batches) == 0 && !q.paused && next >= q.stable
+	return q.asked, len(q.batches) == 0 && !q.paused && next >= q.stable
 }
 
-// known raises the last stable offset that caughtUp compares with.
-func (q *queue) known(stable int64) {
+// known notes the log's answer to a question for the last stable offset that was
+// put at a moment.
+func (q *queue) known(stable int64, asked time.Time) {
 	q.mu.Lock()
-	q.stable = max(q.stable, stable)
+	q.stable, q.asked = max(q.stable, stable), asked
 	q.mu.Unlock()
 }
 

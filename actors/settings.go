@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/gemello/gemello/actors/partition"
 	"github.com/gemello/gemello/persistence/eventlog"
@@ -89,7 +90,10 @@ func (s *settings) follow(ctx context.Context, reader *eventlog.Reader) error {
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("follow settings: %w", err)
+			// The log can't be reached for now.
+			if !pause(ctx, 200*time.Millisecond) {
+				return nil
+			}
 		}
 		for _, b := range batches {
 			if b.Err != nil {

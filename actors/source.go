@@ -58,11 +58,18 @@ func (n *Node) reconcile(ctx context.Context) error {
 	}
 	problem := map[string]string{}
 	wanted := map[string][]partition.Definition{}
+	running := n.running()
 	for _, d := range defs {
 		topic, err := n.prepare(ctx, &d)
 		if err != nil {
+			// Its open windows must not be dropped because the log does not
+			// answer, or because a topic is gone for now.
 			problem[d.Name] = err.Error()
-			continue
+			old, ok := running[d.Name]
+			if !ok {
+				continue
+			}
+			topic, d = old.topic, old.definition
 		}
 		wanted[topic] = append(wanted[topic], d)
 	}
@@ -80,6 +87,7 @@ func (n *Node) reconcile(ctx context.Context) error {
 		// A last switch to no pipelines commits that they are gone.
 		s.plans.Store(&plans{version: version})
 		for _, h := range s.hosts {
+			h.gone.Store(true)
 			h.cancel()
 			<-h.stopped
 		}
@@ -94,6 +102,25 @@ func (n *Node) reconcile(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// runningPipeline is a pipeline that hosts have, by its source.
+type runningPipeline struct {
+	topic      string
+	definition partition.Definition
+}
+
+// running returns the pipelines that hosts have, by name.
+func (n *Node) running() map[string]runningPipeline {
+	all := map[string]runningPipeline{}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for topic, s := range n.sources {
+		for _, d := range s.plans.Load().pipelines {
+			all[d.Name] = runningPipeline{topic, d}
+		}
+	}
+	return all
 }
 
 // prepare compiles a pipeline and sees to its topics; it returns the input's

@@ -71,6 +71,7 @@ func (h *host) term(ctx context.Context) (err error) {
 	if err := t.recover(ctx); err != nil {
 		return err
 	}
+	asked := h.node.now()
 	offsets, err := h.node.log.Offsets(ctx, h.source)
 	if err != nil {
 		return err
@@ -81,7 +82,7 @@ func (h *host) term(ctx context.Context) (err error) {
 			h.name, next, h.source, h.partition, r.Start, eventlog.ErrOffsetOutOfRange)
 	}
 	h.checkRetention(offsets[h.partition].Start)
-	t.queue = h.feed.open(h.source, h.partition, next, offsets[h.partition].Stable)
+	t.queue = h.feed.open(h.source, h.partition, next, offsets[h.partition].Stable, asked)
 	defer h.feed.close(h.source, h.partition, t.queue)
 	if err := t.change(ctx); err != nil {
 		return err
@@ -92,6 +93,12 @@ func (h *host) term(ctx context.Context) (err error) {
 	if ctx.Err() == nil || err != nil && !errors.Is(err, context.Canceled) {
 		t.settle()
 		return err
+	}
+	if h.gone.Load() {
+		if err := t.change(context.WithoutCancel(ctx)); err != nil {
+			t.settle()
+			return err
+		}
 	}
 	return t.release()
 }

@@ -185,6 +185,21 @@ func (l *Log) Offsets(ctx context.Context, topic string) (map[int32]Range, error
 	return ranges, nil
 }
 
+// Stable returns the last stable offset of each partition of a topic: all that
+// was committed when it was asked for lies below.
+func (l *Log) Stable(ctx context.Context, topic string) (map[int32]int64, error) {
+	listed, err := l.adm.ListCommittedOffsets(ctx, topic)
+	if err == nil {
+		err = listed.Error()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list offsets of topic %s: %w", topic, err)
+	}
+	stable := map[int32]int64{}
+	listed.Each(func(o kadm.ListedOffset) { stable[o.Partition] = o.Offset })
+	return stable, nil
+}
+
 // CommitGroupOffsets writes offsets (next to read) to a consumer group, for
 // tools that show lag. Nothing reads them back; callers ignore the error but
 // for a debug line.
