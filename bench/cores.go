@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strconv"
+	"sync"
 
 	"github.com/gemello/gemello/actors/partition"
 	"github.com/gemello/gemello/persistence/store"
@@ -17,7 +18,7 @@ import (
 type coreRun struct {
 	core   *partition.Pipelines
 	store  *store.Store
-	spare  *partition.Effects
+	spare  *sync.Pool // of effects, shared like the host's
 	record partition.Record
 	flush  int64 // records between two flushes
 	rows   int64
@@ -39,14 +40,18 @@ type coreOptions struct {
 	late      windows.Tick
 	budget    *windows.Budget
 	cache     *store.Cache
+	effects   *sync.Pool
 }
+
+// newEffectsPool lends effects to cores.
+func newEffectsPool() *sync.Pool { return &sync.Pool{New: func() any { return &partition.Effects{} }} }
 
 func newCoreRun(o coreOptions) (*coreRun, error) {
 	s, err := store.Open(store.Options{Dir: filepath.Join(o.dir, strconv.Itoa(int(o.partition))), Cache: o.cache})
 	if err != nil {
 		return nil, err
 	}
-	r := &coreRun{store: s, spare: &partition.Effects{}, flush: flushEvery}
+	r := &coreRun{store: s, spare: o.effects, flush: flushEvery}
 	scratch, err := s.Scratch()
 	if err == nil {
 		r.core = partition.NewPipelines(partition.PipelinesOptions{
@@ -84,11 +89,12 @@ func (r *coreRun) apply(key, value []byte, ms int64) error {
 
 // take drops the effects so far.
 func (r *coreRun) take() {
-	e := r.core.Take(r.spare)
+	e := r.core.Take(r.spare.Get().(*partition.Effects))
 	r.core.Clock() // what a checkpoint holds; it also forgets old rewind points
 	r.rows += int64(e.Len())
 	e.Reset()
-	r.spare, r.taken = e, 0
+	r.spare.Put(e)
+	r.taken = 0
 }
 
 // save flushes the state as of now.

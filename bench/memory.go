@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -68,10 +69,10 @@ type memoryRun struct {
 
 func (m *memoryRun) open(dir string) error {
 	h := HoppingOptions{In: "telemetry", Out: "rows", Size: m.Size, Hop: m.Hop}
-	budget := windows.NewBudget(benchBudget)
+	budget, effects := windows.NewBudget(benchBudget), newEffectsPool()
 	for p := range m.Partitions {
 		c, err := newCoreRun(coreOptions{
-			dir: dir, partition: int32(p), query: h.query(), budget: budget, cache: m.cache, late: 5 * windows.Second,
+			dir: dir, partition: int32(p), query: h.query(), budget: budget, cache: m.cache, effects: effects, late: 5 * windows.Second,
 		})
 		if err != nil {
 			return err
@@ -101,6 +102,7 @@ func (m *memoryRun) run(ctx context.Context, out io.Writer) error {
 	sweeps := int(m.Records / int64(m.Devices))
 	firstFull := int(m.Size/m.Every) + 1 // the sweep that has closed the first full window
 	var afterWindow, afterFlush, last int64
+	var liveFirst, liveLast float64
 	start := usageNow()
 	for sweep := range sweeps {
 		if err := ctx.Err(); err != nil {
@@ -111,7 +113,7 @@ func (m *memoryRun) run(ctx context.Context, out io.Writer) error {
 		}
 		peak := m.peak.Swap(0)
 		if sweep == firstFull {
-			afterWindow = peak
+			afterWindow, liveFirst = peak, liveHeap()
 		}
 		if afterFlush == 0 && int64(sweep)*int64(m.Devices)/int64(m.Partitions) > flushEvery*11/10 {
 			afterFlush = peak
@@ -125,6 +127,7 @@ func (m *memoryRun) run(ctx context.Context, out io.Writer) error {
 		}
 	}
 	wall, cpu := time.Since(start.at), processCPU()-start.cpu
+	liveLast = liveHeap()
 	end := benchStart + int64(sweeps)*m.Every.Milliseconds() + 2*m.Size.Milliseconds()
 	for _, c := range m.cores {
 		if err := c.expire(end); err != nil {
@@ -141,8 +144,8 @@ func (m *memoryRun) run(ctx context.Context, out io.Writer) error {
 	report(out, fmt.Sprintf("Memory/size=%s/hop=%s/devices=%d", m.Size, m.Hop, m.Devices), int64(n),
 		float64(wall.Nanoseconds())/n, "ns/op", cpu.Seconds()/n*1e6, "cpu-s/M", float64(rows)/n, "rows/op",
 		mb(afterWindow), "rss-window-MB", mb(afterFlush), "rss-flush-MB", mb(last), "rss-end-MB")
-	fmt.Fprintf(out, "REPORT\trss_first_window_mb=%.1f\trss_first_flush_mb=%.1f\trss_last_tenth_mb=%.1f\tratio=%.3f\tratio_to_first_flush=%.3f\tstate_bytes_before=%d\tstate_bytes_after=%d\tstore_bytes_before=%d\tstore_bytes_after=%d\n",
-		mb(afterWindow), mb(afterFlush), mb(last), float64(last)/float64(afterWindow), float64(last)/float64(afterFlush),
+	fmt.Fprintf(out, "REPORT\trss_first_window_mb=%.1f\trss_first_flush_mb=%.1f\trss_last_tenth_mb=%.1f\tratio=%.3f\tratio_to_first_flush=%.3f\tlive_heap_first_window_mb=%.1f\tlive_heap_end_mb=%.1f\tstate_bytes_before=%d\tstate_bytes_after=%d\tstore_bytes_before=%d\tstore_bytes_after=%d\n",
+		mb(afterWindow), mb(afterFlush), mb(last), float64(last)/float64(afterWindow), float64(last)/float64(afterFlush), liveFirst, liveLast,
 		stateBefore, stateAfter, storeBefore, storeAfter)
 	return nil
 }
@@ -218,4 +221,12 @@ func (m *memoryRun) watch() (stop func()) {
 		close(done)
 		wg.Wait()
 	}
+}
+
+// liveHeap collects garbage and returns what is left in MiB.
+func liveHeap() float64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return float64(m.HeapAlloc) / (1 << 20)
 }

@@ -85,7 +85,7 @@ func (o *OverlapOptions) once(dir string, size time.Duration, durable bool, warm
 	cache := store.NewCache(32 << 20)
 	defer cache.Close()
 	h := HoppingOptions{In: "telemetry", Out: "rows", Size: size, Hop: o.Hop}
-	r, err := newCoreRun(coreOptions{dir: dir, query: h.query(), budget: windows.NewBudget(benchBudget), cache: cache, late: windows.Second})
+	r, err := newCoreRun(coreOptions{dir: dir, query: h.query(), budget: windows.NewBudget(benchBudget), cache: cache, effects: newEffectsPool(), late: windows.Second})
 	if err != nil {
 		return c, err
 	}

@@ -16,7 +16,7 @@ import (
 func newBenchCmd(a *app) *cobra.Command {
 	return commandGroup("bench", "Measure this machine: workloads that print Go benchmark lines",
 		a.newBenchHoppingCmd(), a.newBenchMQTTCmd(), a.newBenchIdleCmd(),
-		a.newBenchOverlapCmd(), a.newBenchMemoryCmd())
+		a.newBenchOverlapCmd(), a.newBenchMemoryCmd(), a.newBenchIsolationCmd())
 }
 
 func (a *app) newBenchHoppingCmd() *cobra.Command {

@@ -62,3 +62,21 @@ func (a *app) newBenchMemoryCmd() *cobra.Command {
 	f.IntVar(&o.Workers, "workers", 2, "goroutines")
 	return cmd
 }
+
+func (a *app) newBenchIsolationCmd() *cobra.Command {
+	o := bench.IsolationOptions{}
+	cmd := a.benchCommand("isolation", "Answers to twin patches beside a pipeline that can't keep up",
+		func(ctx context.Context, out io.Writer) error {
+			o.Logger = newLogger(LoggingConfig{Level: "error", Format: "text"}, a.stderr)
+			return bench.Isolation(ctx, o, out)
+		})
+	f := cmd.Flags()
+	f.StringVar(&o.Dir, "dir", "", "directory of logs and stores; empty: the system's temporary one")
+	f.IntVar(&o.Devices, "devices", 200, "devices")
+	f.Float64Var(&o.Telemetry, "telemetry", 2000, "messages a second of all devices")
+	f.IntVar(&o.Patchers, "patchers", 8, "patches under way at a time")
+	f.Float64Var(&o.Slow, "slow", 100, "records a second that the slowed pipeline takes")
+	f.IntVar(&o.Rounds, "rounds", 4, "rounds of each kind, in turn")
+	f.DurationVar(&o.Measured, "duration", 0, "part of a round that is measured; 0: 8s")
+	return cmd
+}
