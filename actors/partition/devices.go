@@ -55,8 +55,18 @@ func (d *Devices) Position() int64 { return d.position }
 func (d *Devices) Skip(next int64) { d.position = max(d.position, next) }
 
 // Suppress turns outputs, replies and notices off while committed input is
-// replayed.
-func (d *Devices) Suppress(on bool) { d.suppressed = on }
+// replayed; the changelog of what was replayed is committed already.
+func (d *Devices) Suppress(on bool) {
+	d.suppressed = on
+	if !on {
+		d.untouch()
+	}
+}
+
+func (d *Devices) untouch() {
+	clear(d.isTouched)
+	d.touched = d.touched[:0]
+}
 
 // Effects returns what was effected since the last Take.
 func (d *Devices) Effects() *Effects { return d.effects }
@@ -290,8 +300,7 @@ func (d *Devices) Take(next *Effects) *Effects {
 	e := d.effects
 	d.effects = next
 	if d.suppressed {
-		clear(d.isTouched)
-		d.touched = d.touched[:0]
+		d.untouch()
 		return e
 	}
 	state, twins := e.topic(d.o.StateTopic), e.topic(d.o.TwinsTopic)
@@ -311,8 +320,7 @@ func (d *Devices) Take(next *Effects) *Effects {
 		}
 		d.changelog(e, twins, id, doc)
 	}
-	clear(d.isTouched)
-	d.touched = d.touched[:0]
+	d.untouch()
 	return e
 }
 
@@ -358,8 +366,12 @@ func (d *Devices) Close() {}
 // Report fills in figures.
 func (d *Devices) Report(f *Figures) { f.Devices = d.counts.Total }
 
-// Save writes all changes since the last Save.
+// Save writes all changes since the last Save. Those that are to go to the
+// changelog must have been taken.
 func (d *Devices) Save(b windows.Batch) error {
+	if len(d.touched) > 0 {
+		return fmt.Errorf("save of devices at %d: %d changes have not been taken", d.position, len(d.touched))
+	}
 	ids := d.cache.dirty()
 	slices.Sort(ids)
 	for _, id := range ids {

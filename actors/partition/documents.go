@@ -174,7 +174,7 @@ func decodeDevice(b []byte) (*Device, error) {
 	b = b[1:]
 	bytes := func() ([]byte, bool) {
 		l, n := binary.Uvarint(b)
-		if n <= 0 || l > uint64(len(b)-n) {
+		if !shortest(b, n) || l > uint64(len(b)-n) {
 			return nil, false
 		}
 		part := b[n : n+int(l)]
@@ -191,13 +191,13 @@ func decodeDevice(b []byte) (*Device, error) {
 			return nil, err
 		}
 	}
-	if len(b) == 0 {
+	if len(b) == 0 || b[0] > 1 {
 		return nil, fmt.Errorf("%w: presence of a device", errCorrupt)
 	}
 	d.Presence.Connected, b = b[0] == 1, b[1:]
 	for _, t := range [...]*time.Time{&d.Presence.Updated, &d.Presence.LastActivity} {
 		v, n := binary.Varint(b)
-		if n <= 0 {
+		if !shortest(b, n) {
 			return nil, fmt.Errorf("%w: presence of a device", errCorrupt)
 		}
 		b = b[n:]
@@ -208,6 +208,9 @@ func decodeDevice(b []byte) (*Device, error) {
 	session, ok := bytes()
 	if !ok {
 		return nil, fmt.Errorf("%w: session of a device", errCorrupt)
+	}
+	if len(b) > 0 {
+		return nil, fmt.Errorf("%w: bytes after a device", errCorrupt)
 	}
 	d.Session = string(session)
 	return d, nil
@@ -227,7 +230,7 @@ func decodeState(b []byte) (*Device, error) {
 		return nil, fmt.Errorf("%w: version of a state record", errCorrupt)
 	}
 	_, n := binary.Varint(b[1:])
-	if n <= 0 {
+	if !shortest(b[1:], n) {
 		return nil, fmt.Errorf("%w: position of a state record", errCorrupt)
 	}
 	return decodeDevice(b[1+n:])
@@ -248,10 +251,17 @@ func decodeCounts(b []byte) (s device.Statistics, err error) {
 	b = b[1:]
 	for _, p := range [...]*int64{&s.Total, &s.Enabled, &s.Disabled, &s.Connected} {
 		v, n := binary.Varint(b)
-		if n <= 0 {
+		if !shortest(b, n) {
 			return s, fmt.Errorf("%w: counts", errCorrupt)
 		}
 		*p, b = v, b[n:]
 	}
+	if len(b) > 0 {
+		return s, fmt.Errorf("%w: bytes after the counts", errCorrupt)
+	}
 	return s, nil
 }
+
+// shortest reports whether b begins with a varint of n bytes that no shorter one
+// could stand for; n is as package binary gives it.
+func shortest(b []byte, n int) bool { return n == 1 || n > 1 && b[n-1] != 0 }

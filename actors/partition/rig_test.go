@@ -69,14 +69,15 @@ func (r *rig) apply(rec Record) {
 	if rec.Offset == int64(len(r.log)) {
 		r.log = append(r.log, rec)
 	}
-	r.check(r.core.Apply(clobber(&rec)))
+	r.feed(rec)
 }
 
-// clobber gives a record whose bytes the core must not keep.
-func clobber(rec *Record) *Record {
-	c := *rec
-	c.Key, c.Value = slices.Clone(rec.Key), slices.Clone(rec.Value)
-	return &c
+// feed applies a record and destroys its bytes, which the core must not keep.
+func (r *rig) feed(rec Record) {
+	r.t.Helper()
+	rec.Key, rec.Value = slices.Clone(rec.Key), slices.Clone(rec.Value)
+	r.check(r.core.Apply(&rec))
+	scribble(rec.Key, rec.Value)
 }
 
 func (r *rig) tick(a windows.Tick) {
@@ -168,7 +169,7 @@ func (r *rig) crash(e ending) {
 			entries = entries[1:]
 		}
 		if o < r.last.position {
-			r.check(r.core.Apply(clobber(&r.log[o])))
+			r.feed(r.log[o])
 		}
 	}
 	if e := r.core.Effects(); !e.Empty() {
