@@ -342,7 +342,7 @@ func TestKeysWithoutStateAreForgotten(t *testing.T) {
 				t.Fatalf("%d keys for %d live", n, o.keys.live)
 			}
 		}
-		if most > 4<<20 {
+		if most > 5<<20 {
 			t.Fatalf("%d bytes for at most 6000 live keys", most)
 		}
 	}

@@ -123,11 +123,21 @@ func (sh *shape) widen(r *rows, to *layout) {
 	if r.lay == to {
 		return
 	}
-	words := make([]uint64, len(r.keys)*to.stride)
-	for i := range r.keys {
-		sh.convertRow(words[i*to.stride:(i+1)*to.stride], to, r.row(i), r.lay)
+	// A slice begins in the lowest layout with the buffer of an earlier one, which
+	// its first values must not throw away.
+	var few [64]uint64
+	from := *r
+	if n := len(r.keys) * to.stride; len(r.words) <= len(few) && n <= cap(r.words) {
+		from.words = few[:copy(few[:], r.words)]
+		r.words = r.words[:n]
+		clear(r.words)
+	} else {
+		r.words = make([]uint64, n)
 	}
-	r.lay, r.words = to, words
+	r.lay = to
+	for i := range r.keys {
+		sh.convertRow(r.row(i), to, from.row(i), from.lay)
+	}
 }
 
 // convertRow writes src in a layout no narrower to dst, which is all zero.
