@@ -353,11 +353,8 @@ func (t *term) settle() {
 	}
 }
 
-// release ends a term politely: commit, flush, mark the checkpoint released. A
-// log that does not answer in time is left alone; recovery covers it.
+// release ends a term politely: commit, flush, mark the checkpoint released.
 func (t *term) release() error {
-	timer := time.AfterFunc(t.node.options.ReleaseTimeout, t.producer.Close)
-	defer timer.Stop()
 	err := t.flush(context.Background(), true)
 	t.settle()
 	return err

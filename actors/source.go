@@ -88,7 +88,11 @@ func (n *Node) reconcile(ctx context.Context) error {
 		s.plans.Store(&plans{version: version})
 		for _, h := range s.hosts {
 			h.gone.Store(true)
+		}
+		for _, h := range s.hosts {
 			h.cancel()
+		}
+		for _, h := range s.hosts {
 			<-h.stopped
 		}
 	}

@@ -57,6 +57,7 @@ func (h *host) term(ctx context.Context) (err error) {
 		return err
 	}
 	defer t.producer.Close()
+	defer t.boundEnd(ctx)()
 	if t.store, err = h.openStore(); err != nil {
 		return err
 	}
@@ -120,6 +121,26 @@ func (h *host) openStore() (*store.Store, error) {
 		return nil, fmt.Errorf("open store of %s: %w", h.name, err)
 	}
 	return s, nil
+}
+
+// boundEnd gives the term ReleaseTimeout from the end of ctx on, wherever it is:
+// a log that does not answer by then is left alone, and recovery covers it. The
+// returned function ends the watch.
+func (t *term) boundEnd(ctx context.Context) (stop func()) {
+	over := make(chan struct{})
+	unwatch := context.AfterFunc(ctx, func() {
+		timer := time.NewTimer(t.node.options.ReleaseTimeout)
+		defer timer.Stop()
+		select {
+		case <-over:
+		case <-timer.C:
+			t.producer.Close()
+		}
+	})
+	return func() {
+		unwatch()
+		close(over)
+	}
 }
 
 // recover brings the core to the newest checkpoint.
