@@ -15,7 +15,14 @@ import (
 // locks are between processes.
 const holdEnv = "GEMELLO_TEST_HOLD_DATA"
 
+// programEnv makes the test binary the program itself, for tests that need it as
+// a process.
+const programEnv = "RUN_AS_GEMELLO"
+
 func TestMain(m *testing.M) {
+	if os.Getenv(programEnv) != "" {
+		os.Exit(execute(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	}
 	if dir := os.Getenv(holdEnv); dir != "" {
 		os.Exit(holdDataDir(dir))
 	}

@@ -32,8 +32,12 @@ type run struct {
 // roundWithin bounds a round, generously: what takes longer is stuck.
 const roundWithin = 90 * time.Second
 
-// settleWithin is how long committed rows may take to be complete at the end.
-const settleWithin = 30 * time.Second
+// settleWithin is how long committed rows may take to be complete at the end, and
+// settleBad how long they are waited for when the verdict is certain.
+const (
+	settleWithin = 30 * time.Second
+	settleBad    = 5 * time.Second
+)
 
 // Run starts everything, goes through the rounds and judges. The error says that
 // the run could not be carried out; what it found is in the verdict.
@@ -294,8 +298,9 @@ func (r *run) judge(ctx context.Context) error {
 		v.judgeRows(inputs, last.Add(roundSpan))
 		v.judgeTwins(r.ledger, inputs, views)
 		v.LongestEnd = time.Since(ends)
-		// What is missing may be on its way; what is there twice stays so.
-		if v.Passed() || v.LongestEnd > settleWithin || v.Lost+v.Wrong == 0 {
+		// A row that is missing may be on its way; what is there twice stays so.
+		bad := v.LostMessages+v.Doubled+v.Unfenced > 0
+		if v.Passed() || v.LongestEnd > settleWithin || bad && v.LongestEnd > settleBad {
 			r.count(ctx)
 			v.Replayed = r.verdict.Replayed
 			v.Records = len(inputs.facts) + len(inputs.input)
