@@ -568,3 +568,27 @@ func TestDeletedPipelineStartsAnewWhenAppliedAgain(t *testing.T) {
 	r.exact()
 	n.end()
 }
+
+func TestPipelineWhoseTopicRefusesRowsIsSuspendedAlone(t *testing.T) {
+	r := newRig(t)
+	rng := rand.New(rand.NewPCG(7, 7))
+	// A topic that takes no batch at all.
+	if err := r.log.EnsureTopics(t.Context(), eventlog.TopicSpec{Name: "narrow", Partitions: 2, MaxMessageBytes: 10}); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	n := r.run(dir, actors.Options{FlushRecords: 20})
+	r.pipeline(n, "sums", rigQuery)
+	r.pipeline(n, "narrow", `SELECT deviceId, COUNT(*) AS n INTO narrow FROM tele TIMESTAMP BY t GROUP BY deviceId, TumblingWindow(second, 10)`)
+	r.state(n, "pipelines", "running", 2)
+	r.send(rng, 60, 0)
+	r.send(rng, 60, 40) // closes the first windows
+	r.eventually("the suspension", func() bool {
+		s, _, err := n.Pipeline(t.Context(), "narrow")
+		return err == nil && s.State == "suspended"
+	})
+	r.send(rng, 60, 80)
+	r.close(100)
+	r.exact()
+	n.end()
+}
