@@ -168,10 +168,11 @@ func (n *Node) run(h *host) {
 const leastCommit = 1 << 20
 
 // commitShare is a core's part of the effects that force a commit, so that the
-// node's memory does not grow with the number of its partitions. A core has two
-// sets of them: one fills while the other is committed.
+// node's memory does not grow with the number of its partitions. What is under
+// way exists four times: as bytes of rows that fill and that are committed, as
+// the client's records, and as its encoded batches.
 func (n *Node) commitShare() int {
-	return max(leastCommit, n.options.CommitBytes/2/max(1, int(n.cores.Load())))
+	return max(leastCommit, n.options.CommitBytes/4/max(1, int(n.cores.Load())))
 }
 
 // claim checks that this node's data directory and the log carry the same hub

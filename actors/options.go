@@ -90,8 +90,8 @@ func (o Options) EnsureDefaults() Options {
 	set(&o.StateBudget, 256<<20)
 	set(&o.CacheBytes, 32<<20)
 	set(&o.FlushRecords, 200_000)
-	set(&o.Reader.MaxBytes, 8<<20)
-	set(&o.Reader.MaxPartitionBytes, 1<<20)
+	set(&o.Reader.MaxBytes, 4<<20)
+	set(&o.Reader.MaxPartitionBytes, 512<<10)
 	set(&o.ReleaseTimeout, 10*time.Second)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
