@@ -16,13 +16,13 @@ const (
 	Lose     Incident = "lose"      // SIGKILL, and the stores are gone
 	Takeover Incident = "takeover"  // another node on the same log, while the first runs
 	Frozen   Incident = "frozen"    // the same, and the first is frozen meanwhile
-	Calm     Incident = "calm"      // nothing
 	Old      Incident = "old-store" // SIGKILL, then the other data directory, whose stores are old
+	Plans    Incident = "plans"     // a pipeline comes, changes or goes, then SIGKILL
 )
 
 // deck holds the incidents of ten rounds: every ten rounds bring all of them, in
 // an order of the seed's.
-var deck = [10]Incident{Kill, Kill, Kill, Kill, KillTwo, Stop, Lose, Takeover, Frozen, Old}
+var deck = [10]Incident{Kill, Kill, Kill, Plans, KillTwo, Stop, Lose, Takeover, Frozen, Old}
 
 // schedule deals the incidents of a run.
 func schedule(rounds int, rng *rand.Rand) []Incident {

@@ -37,6 +37,11 @@ func (q *query) text(hub string) string {
 		INTO %s FROM %s%s GROUP BY deviceId, %s`, q.into(hub), from, by, window)
 }
 
+// spec is the pipeline for the admin API.
+func (q *query) spec(hub string) map[string]string {
+	return map[string]string{"name": q.name, "query": q.text(hub), "late": late.String(), "outOfOrder": outOfOrder.String()}
+}
+
 func (q *query) into(hub string) string { return hub + "_" + q.name }
 func inputTopic(hub string) string      { return hub + "_input" }
 

@@ -101,7 +101,7 @@ func loopback(n int) string {
 // startLog runs gemello log and returns its address.
 func startLog(ctx context.Context, o *Options) (*process, string, error) {
 	r, w := io.Pipe()
-	args := []string{"log", "--data", filepath.Join(o.Dir, "log"), "--listen", loopback(0) + ":0", "--log-level", "warn"}
+	args := []string{"log", "--data", filepath.Join(o.Dir, "log"), "--listen", loopback(0) + ":0", "--log-level", "info"}
 	if o.Compact {
 		args = append(args, "--housekeeping", "1s", "--compact-bytes", "1")
 	}

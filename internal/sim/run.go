@@ -26,6 +26,7 @@ type run struct {
 	feeder  *feeder
 	active  *node // serves the devices
 	other   *node // its data directory may be old
+	replans int
 	verdict Verdict
 }
 
@@ -102,8 +103,7 @@ func (r *run) setUp(ctx context.Context, seeds []string) error {
 	}
 	for i := range queries {
 		q := &queries[i]
-		spec := map[string]string{"name": q.name, "query": q.text(r.hub), "late": late.String(), "outOfOrder": outOfOrder.String()}
-		if err := r.active.call(ctx, http.MethodPut, "/pipelines/"+q.name, spec, nil); err != nil {
+		if err := r.active.call(ctx, http.MethodPut, "/pipelines/"+q.name, q.spec(r.hub), nil); err != nil {
 			return err
 		}
 	}
@@ -221,10 +221,26 @@ func (r *run) suffer(ctx context.Context, incident Incident) error {
 		r.active, r.other = r.other, r.active
 	case Takeover, Frozen:
 		return r.takeOver(ctx, incident == Frozen)
-	case Calm:
-		return nil
+	case Plans:
+		if err := r.replan(ctx); err != nil {
+			return err
+		}
+		pause(ctx, upTo(r.rng, 200*time.Millisecond))
+		r.kill(r.active)
 	}
 	return r.start(ctx, r.active)
+}
+
+// replan applies, changes or deletes one more pipeline beside those that are
+// judged; its own rows begin and end in the middle of windows and say nothing.
+func (r *run) replan(ctx context.Context) error {
+	const name = "passing"
+	r.replans++
+	if r.replans%3 == 0 {
+		return r.active.call(ctx, http.MethodDelete, "/pipelines/"+name, nil, nil)
+	}
+	q := query{name: name, size: time.Duration(r.replans%3) * time.Minute, hop: time.Minute}
+	return r.active.call(ctx, http.MethodPut, "/pipelines/"+name, q.spec(r.hub), nil)
 }
 
 func (r *run) kill(n *node) {
