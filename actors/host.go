@@ -26,6 +26,8 @@ type core interface {
 	// Skip moves the position over offsets that hold no data records.
 	Skip(next int64)
 	Position() int64
+	// Touch names the keys of the records that come next; it changes nothing.
+	Touch(keys [][]byte)
 	// Stamp says when what follows is read; Tick advances the arrival clock of an
 	// idle, caught-up partition to the estimate, or to the wall clock where
 	// arrival is the first read.

@@ -84,7 +84,10 @@ func (t *term) drain(ctx context.Context) error {
 		recs = recs[len(piece):]
 		bytes := 0
 		t.core.Stamp(windows.TickOf(t.node.now()))
-		for _, rec := range piece {
+		for i, rec := range piece {
+			if i%windows.TouchKeys == 0 {
+				t.touch(piece[i:min(i+windows.TouchKeys, len(piece))])
+			}
 			if err := t.apply(rec); err != nil {
 				return err
 			}
@@ -103,6 +106,15 @@ func (t *term) drain(ctx context.Context) error {
 		t.core.Skip(b.Next)
 	}
 	return nil
+}
+
+// touch tells the core which keys come next.
+func (t *term) touch(recs []*eventlog.Record) {
+	t.keys = t.keys[:0]
+	for _, r := range recs {
+		t.keys = append(t.keys, r.Key)
+	}
+	t.core.Touch(t.keys)
 }
 
 // afterApply sends what may leave at once and commits when the effects are

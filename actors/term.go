@@ -32,6 +32,7 @@ type term struct {
 	dirty       bool // something was applied since the last commit
 	arrival     arrivalClock
 	scratch     []partition.Header
+	keys        [][]byte // scratch of touch
 }
 
 // commit is one transaction: what was applied up to checkpoint.Offset.

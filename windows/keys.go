@@ -114,8 +114,8 @@ func (t *keyTable) find(key []byte) (n, hash uint32, ok bool) {
 }
 
 func (t *keyTable) insert(hash, n uint32) {
-	if t.count++; 2*t.count > len(t.slots) {
-		t.resize(4 * t.count)
+	if t.count++; 8*t.count > 5*len(t.slots) {
+		t.resize(3 * t.count)
 	}
 	t.place(keySlot{hash, n + 1})
 }

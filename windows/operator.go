@@ -63,6 +63,8 @@ type Operator struct {
 	next   Tick     // last instant of the earliest window that has something to emit
 	hint   int      // rows to expect in a slice
 
+	touched uint8 // by Touch; means nothing
+
 	stacks    stacks
 	ranks     rankSet
 	parts     []partial

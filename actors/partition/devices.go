@@ -80,6 +80,9 @@ func (d *Devices) Unsaved() int64 { return d.unsaved }
 // Tick does nothing: no device state depends on idle time yet.
 func (d *Devices) Tick(a, wall windows.Tick) error { return nil }
 
+// Touch does nothing: documents are read when they are changed.
+func (d *Devices) Touch([][]byte) {}
+
 // Stamp does nothing: records of the device log carry their arrival.
 func (d *Devices) Stamp(windows.Tick) {}
 

@@ -39,6 +39,7 @@ type Pipelines struct {
 	suppressed bool
 	unsaved    int64
 	envelope   sql.Envelope
+	tuples     []byte       // scratch of Touch
 	stamp      windows.Tick // arrival of what is read now, for pipelines with arrival read
 	stamps     bool         // there are such pipelines
 }
@@ -124,6 +125,38 @@ func (c *Pipelines) Apply(r *Record) error {
 	}
 	return nil
 }
+
+// Touch tells the core the keys of the records that come next, at most
+// windows.TouchKeys of them, so that it can bring their state nearer. It changes
+// nothing.
+func (c *Pipelines) Touch(keys [][]byte) {
+	var tuples [windows.TouchKeys][]byte
+	n := min(len(keys), len(tuples))
+	for _, p := range c.pipes {
+		if p.op == nil || p.suspended || p.keyAt != 0 || len(p.query.Keys) != 1 {
+			continue
+		}
+		if tuples[0] == nil {
+			b := c.tuples[:0]
+			for _, k := range keys[:n] {
+				b = windows.AppendTuple(b, windows.StringOf(text(k)))
+			}
+			c.tuples = b
+			for i := range n {
+				size := tupleSize(keys[i])
+				if size > len(b) {
+					return
+				}
+				tuples[i], b = b[:size:size], b[size:]
+			}
+		}
+		p.op.Touch(tuples[:n])
+	}
+}
+
+// tupleSize is the length of the tuple of a string without zero bytes: tag,
+// text, end. For one with zero bytes it is wrong, and so is what Touch reads.
+func tupleSize(key []byte) int { return len(key) + 2 }
 
 // scan reads the payload for all pipelines; it reports false when the record is
 // none of theirs or was refused. Either way its arrival counts.
