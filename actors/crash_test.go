@@ -414,11 +414,8 @@ func TestSecondNodeFencesTheFirst(t *testing.T) {
 	if after := files(t, first.dir); !maps.Equal(before, after) {
 		t.Errorf("the fenced node wrote to its stores: %v, before %v", after, before)
 	}
-	for _, s := range second.Statuses() {
-		if s.State != "running" {
-			t.Errorf("the second node's %s is %s: %s", s.Core, s.State, s.Cause)
-		}
-	}
+	r.state(second, "pipelines", "running", 2)
+	r.state(second, "devices", "running", 2)
 	first.end()
 	second.end()
 }

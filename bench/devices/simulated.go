@@ -103,6 +103,9 @@ func (d *simulated) send(ctx context.Context) {
 		case <-lost:
 			d.drop(errors.New("the hub closed the connection"))
 		case <-d.due:
+			if ctx.Err() != nil {
+				return // both were ready
+			}
 			if err := d.publish(ctx); err != nil && ctx.Err() == nil {
 				d.fleet.failed.Add(1)
 				d.drop(err)
