@@ -79,6 +79,7 @@ func (t *term) drain(ctx context.Context) error {
 	for len(recs) > 0 && recs[0].Offset < t.core.Position() {
 		recs = recs[1:]
 	}
+	share := t.node.commitShare()
 	for len(recs) > 0 {
 		piece := recs[:min(len(recs), 1024)]
 		recs = recs[len(piece):]
@@ -92,6 +93,13 @@ func (t *term) drain(ctx context.Context) error {
 				return err
 			}
 			bytes += len(rec.Key) + len(rec.Value)
+			// One record can close a window of many groups.
+			if t.core.Effects().Bytes() >= share {
+				t.dirty = true
+				if err := t.afterApply(ctx); err != nil {
+					return err
+				}
+			}
 		}
 		last := piece[len(piece)-1]
 		t.arrival.observe(tickOf(last), t.node.now())
