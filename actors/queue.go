@@ -10,8 +10,8 @@ import (
 // Limits of a queue in bytes of keys and values. Pausing a partition throws
 // away what the client has buffered for it, so the two are far apart.
 const (
-	queueHigh = 1 << 20
-	queueLow  = 256 << 10
+	queueHigh = 6 << 20
+	queueLow  = 2 << 20
 )
 
 // queue carries batches from a feed to the host of one core. It holds at most
