@@ -34,7 +34,7 @@ type node struct {
 }
 
 const (
-	startWithin  = 30 * time.Second
+	startWithin  = 60 * time.Second // a log that was killed with it may need half of that to come back
 	stopWithin   = 30 * time.Second
 	fencedWithin = 10 * time.Second
 	callWithin   = 5 * time.Second
