@@ -64,7 +64,7 @@ func TestEachRuleCatchesAPlantedFault(t *testing.T) {
 
 		{"path of a machine", Paths, map[string]string{"a.md": "see /" + "root/x"}, "a path below"},
 		{"relative path", Paths, map[string]string{"a.md": "see src/" + "root/x and https://example.com/" + "home/x"}, ""},
-		{"private registry", Paths, map[string]string{"package-lock.json": "\"resolved\": \"https://npm.example.com/x.tgz\""}, "not the public one"},
+		{"private registry", Paths, map[string]string{"package-lock.json": "\"resolved\": \"https://npm.example.com/x.tgz\""}, "names the registry"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			fs := fstest.MapFS{}
