@@ -166,13 +166,7 @@ func (p pipelinesAdapter) Why(ctx context.Context, name, key string, end time.Ti
 // pipelines that were applied by hand stay.
 func applyConfigured(ctx context.Context, node *actors.Node, list []PipelineConfig) error {
 	for i := range list {
-		c := &list[i]
-		d := partition.Definition{
-			Name: c.Name, Query: c.Query,
-			Late: ticks(time.Duration(c.Late)), OutOfOrder: ticks(time.Duration(c.OutOfOrder)), Early: ticks(time.Duration(c.Early)),
-			OnLate: c.OnLate, OnOutOfOrder: c.OnOutOfOrder, OnEarly: c.OnEarly, Key: c.Key, Arrival: c.Arrival,
-		}
-		if err := node.ApplyPipeline(ctx, d); err != nil {
+		if err := node.ApplyPipeline(ctx, list[i].definition()); err != nil {
 			return usagef("pipelines: %v", err)
 		}
 	}

@@ -14,7 +14,6 @@ import (
 
 	"github.com/gemello/gemello/actors/partition"
 	"github.com/gemello/gemello/ingest/bridge"
-	"github.com/gemello/gemello/windows"
 )
 
 // Bounds of settings, with their reasons.
@@ -344,10 +343,9 @@ func (c *Config) validateQueries() error {
 
 // definition is the pipeline as the stream processor takes it.
 func (p *PipelineConfig) definition() partition.Definition {
-	ticks := func(d Duration) windows.Tick { return windows.Tick(d / 100) }
 	return partition.Definition{
 		Name: p.Name, Query: p.Query,
-		Late: ticks(p.Late), OutOfOrder: ticks(p.OutOfOrder), Early: ticks(p.Early),
+		Late: ticks(time.Duration(p.Late)), OutOfOrder: ticks(time.Duration(p.OutOfOrder)), Early: ticks(time.Duration(p.Early)),
 		OnLate: p.OnLate, OnOutOfOrder: p.OnOutOfOrder, OnEarly: p.OnEarly,
 		Key: p.Key, Arrival: p.Arrival,
 	}
