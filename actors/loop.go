@@ -16,6 +16,11 @@ import (
 // input that it depends on can expire.
 const flushEvery = 10 * time.Minute
 
+// burst is how many records a core that has caught up does not hold back until
+// the next regular commit: the end of a backlog or a burst is committed at once,
+// a trickle pays for no further transactions.
+const burst = 4096
+
 // loop feeds the core until an error or the end of ctx.
 func (t *term) loop(ctx context.Context) error {
 	o := t.node.options
@@ -23,6 +28,8 @@ func (t *term) loop(ctx context.Context) error {
 	defer commit.Stop()
 	idle := time.NewTicker(o.IdleTick)
 	defer idle.Stop()
+	t.soon = time.NewTimer(time.Hour)
+	defer t.soon.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -42,8 +49,13 @@ func (t *term) loop(ctx context.Context) error {
 			if err := t.finish(c); err != nil {
 				return err
 			}
+			t.hurry()
 		case <-idle.C:
 			if err := t.tick(ctx); err != nil {
+				return err
+			}
+		case <-t.soon.C:
+			if err := t.maybeCommit(ctx); err != nil {
 				return err
 			}
 		case <-commit.C:
@@ -106,6 +118,7 @@ func (t *term) drain(ctx context.Context) error {
 		t.node.metrics.recordsIn.WithLabelValues(t.kind).Add(float64(len(piece)))
 		t.node.metrics.bytesIn.WithLabelValues(t.kind).Add(float64(bytes))
 		t.dirty = true
+		t.uncommitted += len(piece)
 		if err := t.afterApply(ctx); err != nil {
 			return err
 		}
@@ -113,7 +126,15 @@ func (t *term) drain(ctx context.Context) error {
 	if b.Next > t.core.Position() {
 		t.core.Skip(b.Next)
 	}
+	t.hurry()
 	return nil
+}
+
+// hurry has a burst committed soon when there is no more of it.
+func (t *term) hurry() {
+	if t.uncommitted >= burst && t.queue.lag(t.core.Position()) == 0 {
+		t.soon.Reset(t.node.options.CommitEvery/10 - t.node.now().Sub(t.lastCommit))
+	}
 }
 
 // touch tells the core which keys come next.
@@ -184,7 +205,7 @@ func (t *term) maybeCommit(ctx context.Context) error {
 func (t *term) begin(ctx context.Context, released bool) {
 	c := &commit{effects: t.core.Take(t.node.buffers.effects()), started: t.node.now()}
 	t.checkpoint(c, released)
-	t.inflight, t.dirty, t.lastCommit = c, false, c.started
+	t.inflight, t.dirty, t.uncommitted, t.lastCommit = c, false, 0, c.started
 	// A stop does not cut a commit short: it would leave its outcome unknown.
 	ctx = context.WithoutCancel(ctx)
 	go func() {

@@ -30,9 +30,11 @@ type term struct {
 	lastCommit  time.Time
 	lastFlush   time.Time
 	dirty       bool // something was applied since the last commit
+	uncommitted int  // records applied since the last commit
+	soon        *time.Timer
 	arrival     arrivalClock
-	scratch     []partition.Header
-	keys        [][]byte // scratch of touch
+	record      partition.Record // that is applied; a local one would be allocated for each
+	keys        [][]byte         // scratch of touch
 }
 
 // commit is one transaction: what was applied up to checkpoint.Offset.
@@ -265,18 +267,11 @@ func (t *term) replay(ctx context.Context, r restoring, from int64) error {
 
 // apply converts one log record and hands it to the core.
 func (t *term) apply(rec *eventlog.Record) error {
-	r := partition.Record{
-		Offset:  rec.Offset,
-		Arrival: windows.TickOf(rec.Timestamp),
-		Key:     rec.Key,
-		Value:   rec.Value,
+	r := &t.record
+	r.Offset, r.Arrival, r.Key, r.Value = rec.Offset, windows.TickOf(rec.Timestamp), rec.Key, rec.Value
+	r.Headers = r.Headers[:0]
+	for _, h := range rec.Headers {
+		r.Headers = append(r.Headers, partition.Header{Key: h.Key, Value: h.Value})
 	}
-	if len(rec.Headers) > 0 {
-		t.scratch = t.scratch[:0]
-		for _, h := range rec.Headers {
-			t.scratch = append(t.scratch, partition.Header{Key: h.Key, Value: h.Value})
-		}
-		r.Headers = t.scratch
-	}
-	return t.core.Apply(&r)
+	return t.core.Apply(r)
 }

@@ -14,13 +14,13 @@ import (
 )
 
 const (
-	metadataMinAge = 200 * time.Millisecond
+	metadataMinAge = 50 * time.Millisecond
 	openPause      = 200 * time.Millisecond
 
 	// unknownTopicRetries times metadataMinAge is how long a missing topic may
 	// take to appear before it counts as gone: brokers hear of a new topic, or
 	// of a new leader, one after the other.
-	unknownTopicRetries = 5
+	unknownTopicRetries = 20
 
 	// fetchKey and fetchMaxVersion pin raw fetches to the last version that
 	// names topics instead of giving their ids; all brokers since 2.7 know it.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // TopicSpec says what a topic must be. The zero value of a limit leaves it to
@@ -71,7 +72,10 @@ func (s TopicSpec) configs(o Options) map[string]*string {
 	return c
 }
 
-const compactedSegmentBytes = 64 << 20
+const (
+	compactedSegmentBytes = 64 << 20
+	createTimeout         = 15 * time.Second
+)
 
 // EnsureTopics creates the topics that are missing. An existing topic is left
 // as it is; it is an error if its number of partitions is not the wanted one,
@@ -89,15 +93,17 @@ func (l *Log) EnsureTopics(ctx context.Context, specs ...TopicSpec) error {
 		return fmt.Errorf("describe topics: %w", err)
 	}
 	var created []string
+	var missing []TopicSpec
 	for _, s := range specs {
 		if _, err := topicInfo(s.Name, md); errors.Is(err, ErrNoTopic) {
-			if err := l.createTopic(ctx, s); err != nil {
-				return err
-			}
+			missing = append(missing, s)
 			created = append(created, s.Name)
 		}
 	}
-	if len(created) > 0 {
+	if len(missing) > 0 {
+		if err := l.createTopics(ctx, missing); err != nil {
+			return err
+		}
 		if md, err = l.awaitTopics(ctx, names); err != nil {
 			return fmt.Errorf("topics were created but are not ready (%s): %w", strings.Join(created, ", "), err)
 		}
@@ -114,19 +120,37 @@ func (l *Log) EnsureTopics(ctx context.Context, specs ...TopicSpec) error {
 	return nil
 }
 
-func (l *Log) createTopic(ctx context.Context, s TopicSpec) error {
-	replication := cmp.Or(l.opts.Replication, -1)
-	resp, err := l.adm.CreateTopic(ctx, s.Partitions, replication, s.configs(l.opts), s.Name)
-	if err == nil {
-		err = resp.Err
+// createTopics asks for all topics in one request: a broker takes those of a
+// connection one after the other, and each costs it a few synced writes.
+func (l *Log) createTopics(ctx context.Context, specs []TopicSpec) error {
+	req := kmsg.NewPtrCreateTopicsRequest()
+	req.TimeoutMillis = int32(createTimeout.Milliseconds())
+	for _, s := range specs {
+		t := kmsg.NewCreateTopicsRequestTopic()
+		t.Topic, t.NumPartitions, t.ReplicationFactor = s.Name, s.Partitions, cmp.Or(l.opts.Replication, -1)
+		for k, v := range s.configs(l.opts) {
+			c := kmsg.NewCreateTopicsRequestTopicConfig()
+			c.Name, c.Value = k, v
+			t.Configs = append(t.Configs, c)
+		}
+		req.Topics = append(req.Topics, t)
 	}
-	if err == nil || errors.Is(err, kerr.TopicAlreadyExists) {
-		return nil // another node was faster
+	resp, err := req.RequestWith(ctx, l.cl)
+	if err != nil {
+		return fmt.Errorf("create topics %s, ...: %w", specs[0].Name, err)
 	}
-	if resp.ErrMessage != "" {
-		err = fmt.Errorf("%w: %s", err, resp.ErrMessage)
+	for i := range resp.Topics {
+		t := &resp.Topics[i]
+		err := kerr.ErrorForCode(t.ErrorCode)
+		if err == nil || errors.Is(err, kerr.TopicAlreadyExists) {
+			continue // another node was faster
+		}
+		if t.ErrorMessage != nil && *t.ErrorMessage != "" {
+			err = fmt.Errorf("%w: %s", err, *t.ErrorMessage)
+		}
+		return fmt.Errorf("create topic %s: %w", t.Topic, err)
 	}
-	return fmt.Errorf("create topic %s (%d partitions): %w", s.Name, s.Partitions, err)
+	return nil
 }
 
 // awaitTopics waits until the topics are shown with a leader for each
