@@ -88,7 +88,21 @@ func Hopping(ctx context.Context, o HoppingOptions, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := awaitCommitted(ctx, node, ends, o.AtHalf); err != nil {
+	var early, late sample
+	atHalf := o.AtHalf
+	err = awaitCommitted(ctx, node, ends, func(done float64) {
+		switch {
+		case done >= 0.9:
+			late.add(residentNow())
+		case done > 0 && done <= 0.1:
+			early.add(residentNow())
+		}
+		if done > 0.5 && atHalf != nil {
+			atHalf()
+			atHalf = nil
+		}
+	})
+	if err != nil {
 		return err
 	}
 	wall, cpu := time.Since(start.at), processCPU()-start.cpu
@@ -98,8 +112,8 @@ func Hopping(ctx context.Context, o HoppingOptions, out io.Writer) (err error) {
 		float64(records)/wall.Seconds(), "records/s",
 		cpu.Seconds()/million, "cpu-s/M",
 		float64(peakRSS())/(1<<20), "peak-MB")
-	fmt.Fprintf(out, "REPORT\tengine=gemello\trecords=%d\twall_s=%.3f\tactive_s=%.3f\trps=%.0f\tcpu_s=%.2f\tcpu_s_per_m=%.3f\thwm_mb=%d\n",
-		records, wall.Seconds(), wall.Seconds(), float64(records)/wall.Seconds(), cpu.Seconds(), cpu.Seconds()/million, peakRSS()>>20)
+	fmt.Fprintf(out, "REPORT\tengine=gemello\trecords=%d\twall_s=%.3f\tactive_s=%.3f\trps=%.0f\tcpu_s=%.2f\tcpu_s_per_m=%.3f\thwm_mb=%d\trss_first_tenth_mb=%d\trss_last_tenth_mb=%d\n",
+		records, wall.Seconds(), wall.Seconds(), float64(records)/wall.Seconds(), cpu.Seconds(), cpu.Seconds()/million, peakRSS()>>20, early.mean()>>20, late.mean()>>20)
 	return nil
 }
 
@@ -116,32 +130,37 @@ func (o *HoppingOptions) query() string {
 		GROUP BY deviceId, %s`, end, ms, end, o.Out, o.In, window)
 }
 
+// sample is a mean in the making.
+type sample struct{ sum, n int64 }
+
+func (s *sample) add(v int64) { s.sum, s.n = s.sum+v, s.n+1 }
+
+func (s *sample) mean() int64 { return s.sum / max(1, s.n) }
+
 // awaitCommitted waits until every partition's core has committed up to the
-// given ends.
-func awaitCommitted(ctx context.Context, node *actors.Node, ends map[int32]eventlog.Range, atHalf func()) error {
+// given ends, and tells meanwhile which part of it is done.
+func awaitCommitted(ctx context.Context, node *actors.Node, ends map[int32]eventlog.Range, progress func(done float64)) error {
 	var all int64
 	for _, r := range ends {
-		all += r.Stable
+		all += r.Stable - r.Start
 	}
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		done, committed := 0, int64(0)
 		for _, s := range node.Statuses() {
-			if s.Kind == "pipelines" {
-				committed += s.Committed
+			if s.Kind != "pipelines" {
+				continue
 			}
-			if s.Kind == "pipelines" && s.Committed >= ends[s.Partition].Stable {
+			committed += max(0, s.Committed-ends[s.Partition].Start)
+			if s.Committed >= ends[s.Partition].Stable {
 				done++
 			}
 		}
 		if done == len(ends) {
 			return nil
 		}
-		if atHalf != nil && committed > all/2 {
-			atHalf()
-			atHalf = nil
-		}
+		progress(float64(committed) / float64(max(1, all)))
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("%d of %d partitions are done: %w", done, len(ends), ctx.Err())

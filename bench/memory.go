@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -101,7 +102,8 @@ func (m *memoryRun) run(ctx context.Context, out io.Writer) error {
 	defer stop()
 	sweeps := int(m.Records / int64(m.Devices))
 	firstFull := int(m.Size/m.Every) + 1 // the sweep that has closed the first full window
-	var afterWindow, afterFlush, last int64
+	var afterWindow, afterFlush int64
+	var tenth []int64 // peaks of the last sweeps
 	var liveFirst, liveLast float64
 	start := usageNow()
 	for sweep := range sweeps {
@@ -119,7 +121,7 @@ func (m *memoryRun) run(ctx context.Context, out io.Writer) error {
 			afterFlush = peak
 		}
 		if sweep >= sweeps*9/10 {
-			last = max(last, peak)
+			tenth = append(tenth, peak)
 		}
 		if sweep%max(1, sweeps/10) == 0 {
 			state, disk := m.held()
@@ -128,6 +130,8 @@ func (m *memoryRun) run(ctx context.Context, out io.Writer) error {
 	}
 	wall, cpu := time.Since(start.at), processCPU()-start.cpu
 	liveLast = liveHeap()
+	slices.Sort(tenth)
+	last := tenth[len(tenth)/2]
 	end := benchStart + int64(sweeps)*m.Every.Milliseconds() + 2*m.Size.Milliseconds()
 	for _, c := range m.cores {
 		if err := c.expire(end); err != nil {

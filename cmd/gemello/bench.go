@@ -22,7 +22,7 @@ func newBenchCmd(a *app) *cobra.Command {
 func (a *app) newBenchHoppingCmd() *cobra.Command {
 	o := bench.HoppingOptions{}
 	var profile, heap string
-	limit := Size(420 << 20)
+	limit := defaultConfig().Limits.Memory
 	cmd := &cobra.Command{
 		Use:   "hopping",
 		Short: "Per-device statistics over hopping windows from a Kafka topic to another, exactly once",
@@ -48,7 +48,7 @@ func (a *app) newBenchHoppingCmd() *cobra.Command {
 					}
 				}
 			}
-			limitMemory(int64(limit))
+			limitMemory(ctx, int64(limit))
 			o.Logger = newLogger(LoggingConfig{Level: "warn", Format: "text"}, a.stderr)
 			return bench.Hopping(ctx, o, a.stdout)
 		},

@@ -25,7 +25,7 @@ func (a *app) benchCommand(use, short string, run func(context.Context, io.Write
 				}
 				defer end()
 			}
-			limitMemory(int64(defaultConfig().Limits.Memory))
+			limitMemory(ctx, int64(defaultConfig().Limits.Memory))
 			return run(ctx, a.stdout)
 		},
 	}

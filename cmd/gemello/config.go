@@ -100,7 +100,7 @@ type LimitsConfig struct {
 	Connections  int  `yaml:"connections" usage:"most device connections at a time"`
 	Handshakes   int  `yaml:"handshakes" usage:"most connections that have not signed in yet"`
 	AppendBytes  Size `yaml:"append_bytes" usage:"most bytes on their way into the log; senders wait beyond"`
-	Memory       Size `yaml:"memory" usage:"soft limit of the node's heap; the garbage collector works harder near it"`
+	Memory       Size `yaml:"memory" usage:"soft limit of the node's heap, near which the garbage collector works harder; it rises with what is in use"`
 	WindowMemory Size `yaml:"window_memory" usage:"memory for open windows; spilled to disk beyond"`
 }
 
@@ -168,7 +168,7 @@ func defaultConfig() *Config {
 			// provisioning-edge-security 4.6
 			Handshakes:   1000,
 			AppendBytes:  64 << 20,
-			Memory:       512 << 20,
+			Memory:       320 << 20,
 			WindowMemory: 256 << 20,
 		},
 		Logging: LoggingConfig{Level: "info", Format: "text"},

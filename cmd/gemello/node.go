@@ -36,7 +36,9 @@ const stopTimeout = 20 * time.Second
 // cores, then the log.
 func runNode(ctx context.Context, cfg *Config, env *nodeEnv) (err error) {
 	started := time.Now()
-	limitMemory(int64(cfg.Limits.Memory))
+	memory, free := context.WithCancel(ctx)
+	defer free()
+	limitMemory(memory, int64(cfg.Limits.Memory))
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	sealer, err := credential.NewSealer(env.HubKey, rand.Reader)
