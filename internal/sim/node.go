@@ -34,9 +34,11 @@ type node struct {
 }
 
 const (
-	startWithin  = 60 * time.Second // a log that was killed with it may need half of that to come back
+	// A log that was killed may need half of that to come back: until then no
+	// node can start, and none can learn that it is fenced.
+	startWithin  = 60 * time.Second
+	fencedWithin = startWithin
 	stopWithin   = 30 * time.Second
-	fencedWithin = 10 * time.Second
 	callWithin   = 5 * time.Second
 	lookEvery    = 10 * time.Millisecond
 )
