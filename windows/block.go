@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 )
 
 // Slices are stored as blocks of rows, sorted by group key:
@@ -20,7 +21,8 @@ const (
 	blockSize    = 32 << 10
 )
 
-// blockWriter encodes rows of one slice into blocks.
+// blockWriter encodes rows of one slice into blocks. Its buffers serve slice
+// after slice.
 type blockWriter struct {
 	sh    *shape
 	lay   *layout
@@ -42,8 +44,10 @@ func (b *blockWriter) add(key string, w []uint64, t *texts) error {
 	b.body = binary.AppendUvarint(b.body, uint64(shared))
 	b.body = binary.AppendUvarint(b.body, uint64(len(key)-shared))
 	b.body = append(b.body, key[shared:]...)
-	for _, x := range w {
-		b.body = binary.LittleEndian.AppendUint64(b.body, x)
+	at := len(b.body)
+	b.body = slices.Grow(b.body, 8*len(w))[:at+8*len(w)]
+	for i, x := range w {
+		binary.LittleEndian.PutUint64(b.body[at+8*i:], x)
 	}
 	for i := range b.sh.cols {
 		if c := &b.sh.cols[i]; b.lay.modes[i] == modeWide {

@@ -68,7 +68,7 @@ func (o *Operator) Rest() {
 	if len(o.slices) > 0 || o.keys.short == nil && o.freeRows == nil {
 		return
 	}
-	o.freeRows, o.freeIndex = nil, nil
+	o.freeRows, o.freeIndex, o.blocks = nil, nil, blockWriter{}
 	if len(o.late) == 0 {
 		o.keys.calm()
 	}

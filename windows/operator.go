@@ -72,6 +72,7 @@ type Operator struct {
 	cursors   []cursor
 	takingOut []uint32
 	result    Result
+	blocks    blockWriter
 	lines     map[string]*line
 	lineText  int // bytes of their names
 	sweepAt   int // lines at which those without use are dropped

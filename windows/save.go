@@ -110,10 +110,11 @@ func (o *Operator) writeSlice(s *slice, set func(key, value []byte)) error {
 	}
 	o.keys.rankAll()
 	prefix := appendTick(o.key(kindBlock), s.hi)
-	bw := blockWriter{sh: o.sh, lay: s.rows.lay, pos: s.pos, flush: func(last, block []byte) error {
+	bw := &o.blocks
+	bw.sh, bw.lay, bw.pos, bw.flush = o.sh, s.rows.lay, s.pos, func(last, block []byte) error {
 		set(append(prefix, last...), block)
 		return nil
-	}}
+	}
 	for i := range o.inOrder(s) {
 		if err := bw.add(o.keys.name(s.rows.keys[i]), s.rows.row(i), &s.rows.texts); err != nil {
 			return err
