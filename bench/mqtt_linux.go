@@ -54,7 +54,7 @@ func MQTT(ctx context.Context, o MQTTOptions, out io.Writer) error {
 			return fmt.Errorf("%s: %w", targets[i].name, err)
 		}
 	}
-	if err := diskSync(dir, o.Payload, out); err != nil {
+	if _, err := diskSync(dir, o.Payload, out); err != nil {
 		return err
 	}
 	if o.Peer {

@@ -40,8 +40,16 @@ func (t *tail) Write(p []byte) (int, error) {
 }
 
 func startProcess(name string, args ...string) (*process, error) {
+	return startProcessTo(nil, name, args...)
+}
+
+// startProcessTo lets the process write its output to a file; nil discards it.
+func startProcessTo(stdout *os.File, name string, args ...string) (*process, error) {
 	p := &process{cmd: exec.Command(name, args...), exited: make(chan struct{}), stderr: &tail{}}
 	p.cmd.Stderr = p.stderr
+	if stdout != nil {
+		p.cmd.Stdout = stdout
+	}
 	if err := p.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}

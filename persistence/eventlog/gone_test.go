@@ -87,3 +87,17 @@ func TestRetentionPassingAReaderStopsIt(t *testing.T) {
 		t.Errorf("last: got %v, %v, %v", got, ok, err)
 	}
 }
+
+func TestDeletedTopicsAreGoneAndMissingOnesArePassedOver(t *testing.T) {
+	u := newLog(t)
+	topic, kept := u.topic(t, "out", eventlog.TopicSpec{FlushMessages: 1}), u.topic(t, "kept", eventlog.TopicSpec{})
+	if err := u.DeleteTopics(within(t), topic, u.prefix+".never-was"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := u.Topic(within(t), topic); !errors.Is(err, eventlog.ErrNoTopic) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := u.Topic(within(t), kept); err != nil {
+		t.Error(err)
+	}
+}

@@ -31,6 +31,9 @@ type TopicSpec struct {
 	LogAppendTime bool
 	// MaxMessageBytes bounds a record batch.
 	MaxMessageBytes int
+	// FlushMessages is after how many records a Kafka syncs at the latest; 1
+	// makes its acknowledgements wait for its disk.
+	FlushMessages int64
 	// Internal topics belong to the nodes alone; analysts have no business
 	// there. Only the embedded log acts on it.
 	Internal bool
@@ -65,6 +68,9 @@ func (s TopicSpec) configs(o Options) map[string]*string {
 	}
 	if s.MaxMessageBytes > 0 {
 		set("max.message.bytes", strconv.Itoa(s.MaxMessageBytes))
+	}
+	if s.FlushMessages > 0 {
+		set("flush.messages", strconv.FormatInt(s.FlushMessages, 10))
 	}
 	if o.MinInsync > 0 {
 		set("min.insync.replicas", strconv.Itoa(int(o.MinInsync)))
@@ -189,4 +195,23 @@ func ready(md kadm.Metadata, names []string) bool {
 		}
 	}
 	return true
+}
+
+// DeleteTopics removes topics with all that is in them; those that are missing
+// are passed over.
+func (l *Log) DeleteTopics(ctx context.Context, names ...string) error {
+	if len(names) == 0 {
+		return nil
+	}
+	resp, err := l.adm.DeleteTopics(ctx, names...)
+	if err != nil {
+		return fmt.Errorf("delete topics %s: %w", strings.Join(names, ", "), err)
+	}
+	var errs []error
+	for _, t := range resp.Sorted() {
+		if t.Err != nil && !errors.Is(t.Err, kerr.UnknownTopicOrPartition) {
+			errs = append(errs, fmt.Errorf("delete topic %s: %w", t.Topic, t.Err))
+		}
+	}
+	return errors.Join(errs...)
 }

@@ -1,0 +1,37 @@
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gemello/gemello/bench"
+)
+
+func (a *app) newBenchLogCmd() *cobra.Command {
+	o := bench.LogOptions{}
+	cmd := a.benchCommand("log", "Producing to and consuming from a log of its own, in turn with others, on this machine",
+		func(ctx context.Context, out io.Writer) (err error) {
+			if o.Binary, err = os.Executable(); err != nil {
+				return err
+			}
+			return bench.Log(ctx, o, out)
+		})
+	f := cmd.Flags()
+	f.StringVar(&o.Dir, "dir", "", "directory for the log's data; empty: the system's temporary one")
+	f.StringSliceVar(&o.Kafka, "kafka", nil, "also measure a Kafka, durable (flush.messages=1) and as it is: seed brokers host:port")
+	f.StringArrayVar(&o.Peers, "peer", nil, "also measure the log of another build: NAME=PATH of a gemello")
+	f.DurationVar(&o.SyncDelay, "sync-delay", 0, "measure the started logs again with syncs that take at least so long")
+	f.IntVar(&o.Payload, "payload", 150, "bytes of a record")
+	f.Int32Var(&o.Partitions, "partitions", 8, "of a topic")
+	f.IntSliceVar(&o.Producers, "producers", nil, "numbers of producers; empty: 1,8")
+	f.IntSliceVar(&o.Consumers, "consumers", nil, "numbers of consumers; empty: 1,8")
+	f.DurationVar(&o.Linger, "linger", 0, "how long a record waits for company in its batch; 0: 10ms")
+	f.Int64Var(&o.Records, "records", 2_000_000, "records that are consumed")
+	f.IntVar(&o.Rounds, "rounds", 3, "rounds of each log, in turn")
+	f.DurationVar(&o.Warm, "warm", 0, "part of a round that is not measured; 0: 1s")
+	f.DurationVar(&o.Measured, "duration", 0, "part of a round that is measured; 0: 5s")
+	return cmd
+}
