@@ -39,6 +39,8 @@ type entry struct {
 	group
 	at    time.Time // no later than the group's next deadline; zero: none
 	index int       // in due; -1: not there
+	// active is what Options.Activity was told last.
+	active bool
 }
 
 // group is what classic and consumer groups have in common.
@@ -59,6 +61,8 @@ type group interface {
 	protocol() string
 	// checkCommit reports whether a member may commit; a nil error is yes.
 	checkCommit(now time.Time, c Commit) *kerr.Error
+	// checkFetch reports whether a client may see offsets; a nil error is yes.
+	checkFetch(member *string, epoch int32) *kerr.Error
 	// subscribed reports whether members may still need offsets of the topic.
 	subscribed(topic string) bool
 }
@@ -116,6 +120,7 @@ func (c *Coordinator) Forget(name string) {
 // schedule puts the group where its next deadline belongs. Deadlines that
 // moved away are found out when the earlier one has come.
 func (c *Coordinator) schedule(e *entry, now time.Time, exact bool) {
+	c.note(e, e.size() > 0)
 	at := e.deadline()
 	if e.idle() {
 		empty := e.since().Add(c.opts.EmptyRetention)
@@ -141,7 +146,16 @@ func (c *Coordinator) schedule(e *entry, now time.Time, exact bool) {
 	}
 }
 
+// note tells whether the group has members.
+func (c *Coordinator) note(e *entry, active bool) {
+	if e.active != active {
+		e.active = active
+		c.opts.Activity(e.name, active)
+	}
+}
+
 func (c *Coordinator) drop(e *entry) {
+	c.note(e, false)
 	if e.index >= 0 {
 		heap.Remove(&c.due, e.index)
 	}

@@ -78,8 +78,6 @@ func (c *Coordinator) List(states, types, stored []string) []kmsg.ListGroupsResp
 // yes. The host deletes the offsets and calls [Coordinator.Forget].
 func (c *Coordinator) CheckDeleteGroup(name string) *kerr.Error {
 	switch e := c.groups[name]; {
-	case name == "":
-		return kerr.GroupIDNotFound
 	case e == nil && !c.opts.Stored(name):
 		return kerr.GroupIDNotFound
 	case e != nil && e.size() > 0:

@@ -80,3 +80,15 @@ func TestDelete(t *testing.T) {
 		t.Fatalf("%d groups, %d bytes", groups, w.c.bytes)
 	}
 }
+
+func TestActivity(t *testing.T) {
+	var told []string
+	w := newWorld(t, Options{Activity: func(g string, active bool) { told = append(told, fmt.Sprint(g, " ", active)) }})
+	l, f := w.pair()
+	w.leave(leaver(f, ""))
+	w.leave(leaver(l, ""))
+	w.join(joinReq(""))
+	if got := fmt.Sprint(told); got != "[g true g false]" {
+		t.Fatal(got)
+	}
+}

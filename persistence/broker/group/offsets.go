@@ -21,7 +21,9 @@ type Commit struct {
 // CheckCommit reports whether offsets may be committed; a nil error is yes.
 // A member that commits is alive.
 func (c *Coordinator) CheckCommit(now time.Time, m Commit) *kerr.Error {
-	if m.Group == "" {
+	if m.Group == "" && m.Transactional {
+		// Others may commit for the group without a name, as they could before
+		// there were members.
 		return kerr.InvalidGroupID
 	}
 	if e := c.groups[m.Group]; e != nil {
@@ -67,6 +69,18 @@ func (g *classic) checkCommit(now time.Time, c Commit) *kerr.Error {
 	}
 	return nil
 }
+
+// CheckFetch reports whether a client may see the group's offsets; a nil error
+// is yes. Members of consumer groups say who they are (OffsetFetch version 9);
+// others leave member nil or epoch negative.
+func (c *Coordinator) CheckFetch(name string, member *string, epoch int32) *kerr.Error {
+	if e := c.groups[name]; e != nil {
+		return e.checkFetch(member, epoch)
+	}
+	return nil
+}
+
+func (g *classic) checkFetch(*string, int32) *kerr.Error { return nil }
 
 // CheckDelete reports whether offsets of the group may be deleted, and of
 // which topics not; a nil error is yes.

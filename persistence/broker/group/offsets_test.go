@@ -16,7 +16,7 @@ func TestWhoMayCommit(t *testing.T) {
 		want      error
 		wantInTxn error
 	}{
-		{"no group id", nil, Commit{Group: "", Generation: -1}, kerr.InvalidGroupID, kerr.InvalidGroupID},
+		{"no group id", nil, Commit{Group: "", Generation: -1}, nil, kerr.InvalidGroupID},
 		{"no member of no group", nil, Commit{Generation: -1}, nil, nil},
 		{"a generation of no group", nil, Commit{Generation: 1, Member: "x", Version: 9}, kerr.GroupIDNotFound, kerr.IllegalGeneration},
 		{"a generation of no group, before version 9", nil, Commit{Generation: 1, Member: "x", Version: 8}, kerr.IllegalGeneration, kerr.IllegalGeneration},

@@ -38,6 +38,9 @@ type Options struct {
 	EmptyRetention time.Duration
 	// Stored tells whether the host holds offsets of a group; nil is no.
 	Stored func(group string) bool
+	// Activity is told when a group gets its first member and when it has lost
+	// its last; nil is nobody.
+	Activity func(group string, active bool)
 	// NewID returns what no other call of it ever returned; nil is [NewID].
 	NewID func() string
 	// Topics tells consumer groups what topics there are; nil is none.
@@ -66,6 +69,9 @@ func (o Options) ensureDefaults() Options {
 	o.EmptyRetention = cmp.Or(o.EmptyRetention, 10*time.Minute)
 	if o.Stored == nil {
 		o.Stored = func(string) bool { return false }
+	}
+	if o.Activity == nil {
+		o.Activity = func(string, bool) {}
 	}
 	if o.NewID == nil {
 		o.NewID = NewID

@@ -228,3 +228,15 @@ func TestHeartbeat(t *testing.T) {
 		t.Fatalf("heartbeat between join and sync: %v", err)
 	}
 }
+
+func TestTooLargeAssignment(t *testing.T) {
+	w := newWorld(t, Options{MaxBytes: 2000})
+	l, f := w.pair()
+	w.join(joinReq(l))
+	w.join(joinReq(f))
+	s := w.sync(f, 3)
+	s1 := w.sync(l, 3, l, string(make([]byte, 2000)))
+	w.want(w.synced(s).ErrorCode, kerr.UnknownServerError)
+	w.want(w.synced(s1).ErrorCode, kerr.UnknownServerError)
+	w.state("PreparingRebalance")
+}

@@ -121,3 +121,20 @@ func TestStaticMemberIsKeptThroughARebalance(t *testing.T) {
 		}
 	})
 }
+
+func TestStaticMemberThatComesBackUnsyncedMustSync(t *testing.T) {
+	w := newWorld(t, Options{})
+	leader, follower := statics(w)
+	w.join(staticReq("one", leader))
+	w.join(staticReq("two", follower))
+	w.sync(leader, 3, leader, "a", follower, "b")
+	id := w.joined(w.join(staticReq("two", ""))).MemberID
+	for range 12 {
+		w.pass(5 * time.Second)
+		w.beat(leader, 3)
+		w.beat(id, 3)
+	}
+	if err := w.beat(id, 3); err != kerr.UnknownMemberID {
+		t.Fatal(err)
+	}
+}
