@@ -2,32 +2,15 @@ package broker
 
 import "github.com/twmb/franz-go/pkg/kmsg"
 
-// guard knows who may connect and what they may do.
-type guard struct{}
-
-func newGuard(o Options) (*guard, error) { return &guard{}, nil }
-
-// session is what a connection has shown of its user. The zero value is a
-// connection that has not authenticated. It belongs to the goroutine that
-// reads the connection; parked requests may only read what does not change.
-type session struct{}
-
-// newSession begins the session of a connection.
-func (g *guard) newSession(c *conn) session { return session{} }
-
-// admits reports whether requests other than those of open handlers are
-// served.
-func (g *guard) admits(c *conn) bool { return true }
-
-// allowed reports whether the connection's user may do op to the resource.
-func (s *Server) allowed(c *conn, op kmsg.ACLOperation, resource kmsg.ACLResourceType, name string) bool {
-	return true
+func (s *Server) accessHandlers() []handler {
+	return []handler{
+		// Version 0 of the handshake is followed by messages that are no
+		// requests; clients of the last eight years don't use it.
+		{key: kmsg.SASLHandshake, min: 1, max: 1, serve: s.saslHandshake, open: true},
+		{key: kmsg.SASLAuthenticate, min: 0, max: 2, serve: s.saslAuthenticate, open: true},
+		{key: kmsg.DescribeACLs, min: 1, max: 3, serve: s.describeACLs},
+		{key: kmsg.CreateACLs, min: 1, max: 3, serve: s.createACLs},
+		{key: kmsg.DeleteACLs, min: 1, max: 3, serve: s.deleteACLs},
+		{key: kmsg.DescribeUserSCRAMCredentials, min: 0, max: 0, serve: s.describeUserScram},
+	}
 }
-
-// authorized returns the operations that the connection's user may do to the
-// resource, as bits by the number of the operation (KIP-430).
-func (s *Server) authorized(c *conn, resource kmsg.ACLResourceType, name string) int32 {
-	return -2147483648
-}
-
-func (s *Server) accessHandlers() []handler { return nil }

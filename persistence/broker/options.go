@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/gemello/gemello/persistence/broker/access"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -34,6 +35,8 @@ type Options struct {
 	// SCRAM-SHA-256 or -512; they may do everything. Required unless Listen is
 	// a loopback address.
 	Users []User
+	// Grants say what a user may do; one without any may do everything.
+	Grants map[string][]access.Grant
 	// Private topics are for holders of Credentials alone, and so are the
 	// transactional ids and groups that begin with PrivatePrefix. ReadOnly
 	// topics may be read by all and written by those. If both lists are empty
