@@ -26,19 +26,22 @@ type LogOptions struct {
 	Partitions int32 // of a topic; 0: 8
 	Producers  []int // empty: 1 and 8
 	Consumers  []int // empty: 1 and 8
-	// Linger is how long a record waits for company in its batch; 0: 10 ms, the
-	// client's default. Records that are written one at a time never wait.
-	Linger   time.Duration
-	Records  int64 // that are consumed; 0: 2,000,000
-	Rounds   int   // of each log, in turn; 0: 3
-	Warm     time.Duration
-	Measured time.Duration // of a round of producing; 0: 5 s
+	// Linger is how long a record waits for company in its batch and BatchBytes
+	// how large that gets; 0: 5 ms and 16 KiB, the Java client's defaults.
+	// Records that are written one at a time never wait.
+	Linger     time.Duration
+	BatchBytes int32
+	Records    int64 // that are consumed; 0: 2,000,000
+	Rounds     int   // of each log, in turn; 0: 3
+	Warm       time.Duration
+	Measured   time.Duration // of a round of producing; 0: 5 s
 }
 
 func (o LogOptions) ensureDefaults() LogOptions {
 	orDefault(&o.Payload, 150)
 	orDefault(&o.Partitions, 8)
-	orDefault(&o.Linger, 10*time.Millisecond)
+	orDefault(&o.Linger, 5*time.Millisecond)
+	orDefault(&o.BatchBytes, 16<<10)
 	orDefault(&o.Records, 2_000_000)
 	orDefault(&o.Rounds, 3)
 	orDefault(&o.Warm, time.Second)
@@ -77,12 +80,16 @@ func Log(ctx context.Context, o LogOptions, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
+	var own *logTarget // this binary's with the same disk
 	for _, t := range targets {
+		if t.binary == o.Binary {
+			own = t
+		}
 		fmt.Fprintf(out, "REPORT\tlog=%s", t.name)
 		for _, m := range t.measures {
 			fmt.Fprintf(out, "\t%s=%.0f", m.name, median(m.values))
-			if t != targets[0] {
-				fmt.Fprintf(out, "\tratio=%.3f", median(targets[0].values(m.name))/median(m.values))
+			if t != own {
+				fmt.Fprintf(out, "\tratio=%.3f", median(own.values(m.name))/median(m.values))
 			}
 		}
 		// What the log adds to a sync, which takes the delay or the disk's own
@@ -93,7 +100,7 @@ func Log(ctx context.Context, o LogOptions, out io.Writer) (err error) {
 	return nil
 }
 
-// targets lists the logs, this binary's first.
+// targets lists the logs, of each kind of disk this binary's first.
 func (o *LogOptions) targets(dir string) ([]*logTarget, error) {
 	type build struct{ name, binary string }
 	builds := []build{{"gemello", o.Binary}}

@@ -103,9 +103,9 @@ func (l *logLoad) producers(ctx context.Context, topic string, n int, records in
 	values := telemetry(l.Payload)
 	var g errgroup.Group
 	for range n {
-		// Room for a few requests under way and as many being filled: more would
-		// measure a queue.
-		a, err := l.log.NewAppender(eventlog.AppenderOptions{Linger: l.Linger, MaxBytes: 32 << 20})
+		a, err := l.log.NewAppender(eventlog.AppenderOptions{
+			Linger: l.Linger, MaxBatchBytes: l.BatchBytes, MaxBytes: 32 << 20, // buffer.memory of the Java client
+		})
 		if err != nil {
 			return err
 		}

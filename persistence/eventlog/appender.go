@@ -20,6 +20,9 @@ type AppenderOptions struct {
 	// at once, and records that come while a request is under way share the
 	// next one. At most a minute.
 	Linger time.Duration
+	// MaxBatchBytes bounds one batch of one partition; 0 is 1,000,000. Smaller
+	// ones are what other clients send, not what is fastest.
+	MaxBatchBytes int32
 	// DeliveryTimeout is how long a record is tried before done gets an error,
 	// where its fate is known; 0 is 30 s.
 	DeliveryTimeout time.Duration
@@ -46,7 +49,7 @@ func (l *Log) NewAppender(o AppenderOptions) (*Appender, error) {
 		})),
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.ProducerLinger(o.Linger),
-		kgo.ProducerBatchMaxBytes(batchMaxBytes),
+		kgo.ProducerBatchMaxBytes(cmp.Or(o.MaxBatchBytes, batchMaxBytes)),
 		kgo.ProducerBatchCompression(kgo.NoCompression()),
 		kgo.UnknownTopicRetries(unknownTopicRetries),
 		kgo.RecordDeliveryTimeout(cmp.Or(o.DeliveryTimeout, 30*time.Second)),
