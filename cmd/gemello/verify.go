@@ -35,6 +35,7 @@ func newVerifyCmd(a *app) *cobra.Command {
 	fs.IntVar(&o.Rounds, "rounds", 20, "rounds, each with one incident")
 	fs.Uint64Var(&o.Seed, "seed", 1, "of incidents, times and values")
 	fs.StringSliceVar(&o.Kafka, "kafka", nil, "seed brokers host:port; empty: a gemello log of its own, which is not killed")
+	fs.BoolVar(&o.OneProcess, "one-process", false, "node and log in one process, killed together")
 	fs.StringVar(&o.Fault, "break", "", "plant a fault: ack, fence or commit")
 	fs.BoolVar(&o.Compact, "compact", false, "compact the log's checkpoints each second")
 	fs.BoolVar(&o.HoldFlushes, "hold-flushes", false, "keep nodes from flushing their stores")

@@ -49,9 +49,18 @@ func newNode(o *Options, name string, n int, args ...string) *node {
 
 // start runs the node and waits until it is ready; flush is its --flush-records.
 func (n *node) start(ctx context.Context, flush int64) (*endpoint, error) {
-	run := filepath.Join(n.data, "run.json")
-	if err := os.Remove(run); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := n.launch(flush); err != nil {
 		return nil, err
+	}
+	return n.ready(ctx)
+}
+
+func (n *node) runFile() string { return filepath.Join(n.data, "run.json") }
+
+// launch runs the node and does not wait for it.
+func (n *node) launch(flush int64) (err error) {
+	if err := os.Remove(n.runFile()); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
 	}
 	args := append([]string{"serve", "--data", n.data, "--adopt", "--logging.level", "debug",
 		"--listeners.mqtts", n.address + ":0", "--listeners.https=", "--listeners.admin", n.address + ":0",
@@ -59,19 +68,16 @@ func (n *node) start(ctx context.Context, flush int64) (*endpoint, error) {
 	if n.o.Fault != "" {
 		args = append(args, "--break", n.o.Fault)
 	}
-	var err error
-	if n.process, err = startProcess(n.o, n.name, nil, args...); err != nil {
-		return nil, err
-	}
-	return n.ready(ctx, run)
+	n.process, err = startProcess(n.o, n.name, nil, args...)
+	return err
 }
 
 // ready waits for run.json and reads it.
-func (n *node) ready(ctx context.Context, run string) (*endpoint, error) {
+func (n *node) ready(ctx context.Context) (*endpoint, error) {
 	ctx, cancel := context.WithTimeout(ctx, startWithin)
 	defer cancel()
 	for {
-		b, err := os.ReadFile(run)
+		b, err := os.ReadFile(n.runFile())
 		if err == nil {
 			return n.endpoint(b)
 		}
@@ -121,6 +127,28 @@ func (n *node) running() bool { return n.process != nil && !n.process.ended() }
 
 // lose removes the stores of a node that does not run.
 func (n *node) lose() error { return os.RemoveAll(filepath.Join(n.data, "cores")) }
+
+// keptDir is where age keeps the stores.
+func (n *node) keptDir() string { return filepath.Join(n.o.Dir, "kept") }
+
+// age puts the stores of a node that does not run back to what they were at the
+// last call, if there was one.
+func (n *node) age() error {
+	cores, kept, older := filepath.Join(n.data, "cores"), n.keptDir(), filepath.Join(n.o.Dir, "older")
+	if err := os.Rename(kept, older); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if err := os.CopyFS(kept, os.DirFS(cores)); err != nil {
+		return err
+	}
+	if _, err := os.Stat(older); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err := os.RemoveAll(cores); err != nil {
+		return err
+	}
+	return os.Rename(older, cores)
+}
 
 // lend gives another node the key that seals what is on the log.
 func (n *node) lend(to *node) error {

@@ -25,6 +25,9 @@ type Options struct {
 	// Kafka are seed brokers of a log that is not the run's; empty: the run
 	// starts gemello log.
 	Kafka []string
+	// OneProcess leaves the log to the node: both are one process and killed
+	// together. Kafka must be empty.
+	OneProcess bool
 	// Fault is planted in every node (serve --break), to see that it is found.
 	Fault string
 	// Compact makes the log compact checkpoints every second, and HoldFlushes
@@ -42,6 +45,9 @@ var ErrOptions = errors.New("invalid options")
 func (o Options) ensureDefaults() (Options, error) {
 	if o.Binary == "" || o.Dir == "" || o.Out == nil {
 		return o, fmt.Errorf("%w: Binary, Dir and Out are required", ErrOptions)
+	}
+	if o.OneProcess && (len(o.Kafka) > 0 || o.Compact || o.Disturb != nil) {
+		return o, fmt.Errorf("%w: with OneProcess the log is the node's, so it takes neither Kafka nor Compact nor Disturb", ErrOptions)
 	}
 	for _, d := range []struct {
 		v  *int

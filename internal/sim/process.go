@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -98,10 +99,21 @@ func loopback(n int) string {
 	return fmt.Sprintf("127.%d.%d.%d", 64+pid>>14&63, pid>>7&127, 1+(pid&63)*4+n)
 }
 
-// startLog runs gemello log and returns its address.
-func startLog(ctx context.Context, o *Options) (*process, string, error) {
+// freePort returns an address whose port is free now; nobody but this run uses
+// such addresses.
+func freePort(host string) (string, error) {
+	l, err := net.Listen("tcp", host+":0")
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
+}
+
+// startLog runs gemello log on a directory and returns its address.
+func startLog(ctx context.Context, o *Options, dir string) (*process, string, error) {
 	r, w := io.Pipe()
-	args := []string{"log", "--data", filepath.Join(o.Dir, "log"), "--listen", loopback(0) + ":0", "--log-level", "info"}
+	args := []string{"log", "--data", dir, "--listen", loopback(0) + ":0", "--log-level", "info"}
 	if o.Compact {
 		args = append(args, "--housekeeping", "1s", "--compact-bytes", "1")
 	}

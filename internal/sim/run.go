@@ -8,7 +8,10 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gemello/gemello/persistence/eventlog"
@@ -52,32 +55,21 @@ func Run(ctx context.Context, o Options) (*Verdict, error) {
 		o: &o, hub: fmt.Sprintf("%s%d_%d", HubPrefix, o.Seed, os.Getpid()), base: began(started),
 		rng: rand.New(rand.NewPCG(o.Seed, 1)), ledger: newLedger(),
 	}
-	seeds := o.Kafka
-	if len(seeds) == 0 {
-		p, addr, err := startLog(ctx, &o)
-		if err != nil {
-			return nil, err
-		}
-		defer p.stop(stopWithin)
-		seeds = []string{addr}
-	}
-	if r.log, err = eventlog.Open(ctx, eventlog.Options{Seeds: seeds}); err != nil {
+	stop, err := r.startLogs(ctx)
+	if err != nil {
 		return nil, err
 	}
-	defer r.log.Close()
-	defer func() {
-		for _, n := range []*node{r.active, r.other} {
-			if n != nil && n.running() {
-				n.kill()
-			}
-		}
-	}()
+	defer stop()
 	defer r.fleet.leave()
-	if err := r.setUp(ctx, seeds); err != nil {
+	if err := r.setUp(ctx); err != nil {
 		return nil, err
 	}
 	defer r.feeder.appender.Close()
-	for i, incident := range schedule(o.Rounds, r.rng) {
+	d := deck
+	if o.OneProcess {
+		d = together
+	}
+	for i, incident := range schedule(o.Rounds, d, r.rng) {
 		if err := r.round(ctx, i, incident); err != nil {
 			return &r.verdict, fmt.Errorf("round %d (%s): %w", i+1, incident, err)
 		}
@@ -87,19 +79,73 @@ func Run(ctx context.Context, o Options) (*Verdict, error) {
 	return &r.verdict, err
 }
 
-// setUp starts the first node with pipelines and devices.
-func (r *run) setUp(ctx context.Context, seeds []string) error {
-	args := []string{"--hub", r.hub, "--kafka", join(seeds), "--log.partitions", "4"}
+// startLogs brings up a log, alone or with the first node, and connects to it.
+func (r *run) startLogs(ctx context.Context) (stop func(), err error) {
+	var closers []func()
+	stop = func() {
+		for _, c := range slices.Backward(closers) {
+			c()
+		}
+	}
+	defer func() {
+		if err != nil {
+			stop()
+		}
+	}()
+	args := []string{"--hub", r.hub, "--log.partitions", "4"}
+	seeds := r.o.Kafka
+	switch {
+	case r.o.OneProcess:
+		addr, err := freePort(loopback(1))
+		if err != nil {
+			return stop, err
+		}
+		seeds = []string{addr}
+		args = append(args, "--log.listen", addr)
+	case len(seeds) == 0:
+		p, addr, err := startLog(ctx, r.o, filepath.Join(r.o.Dir, "log"))
+		if err != nil {
+			return stop, err
+		}
+		closers = append(closers, func() { p.stop(stopWithin) })
+		seeds = []string{addr}
+	}
+	if !r.o.OneProcess {
+		args = append(args, "--kafka", strings.Join(seeds, ","))
+	}
 	r.active, r.other = newNode(r.o, "a", 1, args...), newNode(r.o, "b", 2, args...)
+	closers = append(closers, func() {
+		for _, n := range []*node{r.active, r.other} {
+			if n.running() {
+				n.kill()
+			}
+		}
+	})
+	if r.o.OneProcess {
+		if err := r.start(ctx, r.active); err != nil {
+			return stop, err
+		}
+	}
+	if r.log, err = eventlog.Open(ctx, eventlog.Options{Seeds: seeds}); err != nil {
+		return stop, err
+	}
+	closers = append(closers, r.log.Close)
+	return stop, nil
+}
+
+// setUp starts the first node, if it does not run, with pipelines and devices.
+func (r *run) setUp(ctx context.Context) error {
 	err := r.log.EnsureTopics(ctx, eventlog.TopicSpec{Name: inputTopic(r.hub), Partitions: inputPartitions})
 	if err != nil {
 		return err
 	}
-	if err := r.start(ctx, r.active); err != nil {
-		return err
-	}
-	if err := r.active.lend(r.other); err != nil {
-		return err
+	if !r.o.OneProcess {
+		if err := r.start(ctx, r.active); err != nil {
+			return err
+		}
+		if err := r.active.lend(r.other); err != nil {
+			return err
+		}
 	}
 	for i := range queries {
 		q := &queries[i]
@@ -124,17 +170,6 @@ func (r *run) setUp(ctx context.Context, seeds []string) error {
 	}
 	r.feeder.appender, err = r.log.NewAppender(eventlog.AppenderOptions{})
 	return err
-}
-
-func join(seeds []string) string {
-	s := ""
-	for i, one := range seeds {
-		if i > 0 {
-			s += ","
-		}
-		s += one
-	}
-	return s
 }
 
 // start starts a node and sends the devices to it.
@@ -200,6 +235,11 @@ func (r *run) suffer(ctx context.Context, incident Incident) error {
 	switch incident {
 	case Kill:
 		r.kill(r.active)
+		if _, err := os.Stat(r.active.keptDir()); r.o.OneProcess && errors.Is(err, os.ErrNotExist) {
+			if err := r.active.age(); err != nil { // for the first Old
+				return err
+			}
+		}
 	case KillTwo:
 		r.kill(r.active)
 		if err := r.start(ctx, r.active); err != nil {
@@ -218,7 +258,22 @@ func (r *run) suffer(ctx context.Context, incident Incident) error {
 		}
 	case Old:
 		r.kill(r.active)
+		if r.o.OneProcess {
+			if err := r.active.age(); err != nil {
+				return err
+			}
+			break
+		}
 		r.active, r.other = r.other, r.active
+	case Early:
+		r.kill(r.active)
+		if err := r.active.launch(r.flushRecords()); err != nil {
+			return err
+		}
+		pause(ctx, upTo(r.rng, 400*time.Millisecond))
+		r.kill(r.active)
+	case Stall:
+		return r.stall(ctx)
 	case Takeover, Frozen:
 		return r.takeOver(ctx, incident == Frozen)
 	case Plans:
@@ -229,6 +284,16 @@ func (r *run) suffer(ctx context.Context, incident Incident) error {
 		r.kill(r.active)
 	}
 	return r.start(ctx, r.active)
+}
+
+// stall freezes node and log for a while, so that everybody's time-outs pass.
+func (r *run) stall(ctx context.Context) error {
+	p := r.active.process.cmd.Process
+	if err := freeze(p); err != nil {
+		return err
+	}
+	pause(ctx, upTo(r.rng, 10*r.o.Spread))
+	return thaw(p)
 }
 
 // replan applies, changes or deletes one more pipeline beside those that are
@@ -291,9 +356,12 @@ func (r *run) judge(ctx context.Context) error {
 	if err := r.close(ctx, last); err != nil {
 		return fmt.Errorf("close the windows: %w", err)
 	}
-	views := map[string]json.RawMessage{}
 	ends := time.Now()
+	if r.o.OneProcess {
+		pause(ctx, settleTogether)
+	}
 	for {
+		views := map[string]json.RawMessage{}
 		for _, d := range r.fleet.senders {
 			var view json.RawMessage
 			if err := r.active.call(ctx, http.MethodGet, "/twins/"+d.id, nil, &view); err != nil {
@@ -301,11 +369,14 @@ func (r *run) judge(ctx context.Context) error {
 			}
 			views[d.id] = view
 		}
-		inputs, err := readInputs(ctx, r.log, r.hub)
+		var inputs *account
+		err := r.audit(ctx, func(log *eventlog.Log) (err error) {
+			if inputs, err = readInputs(ctx, log, r.hub); err != nil {
+				return err
+			}
+			return inputs.readOutputs(ctx, log, r.hub)
+		})
 		if err != nil {
-			return err
-		}
-		if err := inputs.readOutputs(ctx, r.log, r.hub); err != nil {
 			return err
 		}
 		v := r.verdict
@@ -322,12 +393,49 @@ func (r *run) judge(ctx context.Context) error {
 			v.Records = len(inputs.facts) + len(inputs.input)
 			v.Published, v.Acknowledged, v.Resent = r.ledger.totals()
 			r.verdict = v
+			if !r.active.running() {
+				return nil
+			}
 			return r.active.process.stop(stopWithin)
+		}
+		if !r.active.running() {
+			if err := r.start(ctx, r.active); err != nil {
+				return err
+			}
+			if !pause(ctx, settleTogether) {
+				return ctx.Err()
+			}
 		}
 		if !pause(ctx, 500*time.Millisecond) {
 			return ctx.Err()
 		}
 	}
+}
+
+// settleTogether is how long a node may work on what is left before it is
+// stopped to read its log.
+const settleTogether = 3 * time.Second
+
+// audit reads the log. A node's own keeps most topics to itself, so that the
+// node is stopped and its log served alone.
+func (r *run) audit(ctx context.Context, read func(*eventlog.Log) error) error {
+	if !r.o.OneProcess {
+		return read(r.log)
+	}
+	r.count(ctx)
+	if err := r.active.process.stop(stopWithin); err != nil {
+		return err
+	}
+	p, addr, err := startLog(ctx, r.o, filepath.Join(r.active.data, "log"))
+	if err != nil {
+		return err
+	}
+	log, err := eventlog.Open(ctx, eventlog.Options{Seeds: []string{addr}})
+	if err == nil {
+		err = read(log)
+		log.Close()
+	}
+	return errors.Join(err, p.stop(stopWithin))
 }
 
 // close sends what moves every watermark past the last window: first a reading

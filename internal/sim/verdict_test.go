@@ -130,16 +130,20 @@ func TestVerdictFindsWhatIsWrong(t *testing.T) {
 }
 
 func TestTenRoundsBringEveryIncident(t *testing.T) {
-	all := schedule(30, rand.New(rand.NewPCG(1, 1)))
-	for i := 0; i < len(all); i += 10 {
-		got, want := slices.Sorted(slices.Values(all[i:i+10])), slices.Sorted(slices.Values(deck[:]))
-		if !slices.Equal(got, want) {
-			t.Errorf("rounds from %d bring %v, want %v", i+1, got, want)
-		}
-	}
-	again := schedule(30, rand.New(rand.NewPCG(1, 1)))
-	if !slices.Equal(all, again) {
-		t.Error("one seed gave two schedules")
+	for name, d := range map[string][10]Incident{"node": deck, "node and log": together} {
+		t.Run(name, func(t *testing.T) {
+			all := schedule(30, d, rand.New(rand.NewPCG(1, 1)))
+			for i := 0; i < len(all); i += 10 {
+				got, want := slices.Sorted(slices.Values(all[i:i+10])), slices.Sorted(slices.Values(d[:]))
+				if !slices.Equal(got, want) {
+					t.Errorf("rounds from %d bring %v, want %v", i+1, got, want)
+				}
+			}
+			again := schedule(30, d, rand.New(rand.NewPCG(1, 1)))
+			if !slices.Equal(all, again) {
+				t.Error("one seed gave two schedules")
+			}
+		})
 	}
 }
 
