@@ -180,3 +180,12 @@ func sum(b []byte) uint32 {
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// SetCreateTime makes ms the largest of the records' own times, which count,
+// and renews the checksum.
+func SetCreateTime(b []byte, ms int64) {
+	be := binary.BigEndian
+	be.PutUint16(b[atAttributes:], be.Uint16(b[atAttributes:])&^appendTimeBit)
+	be.PutUint64(b[atMaxTime:], uint64(ms))
+	be.PutUint32(b[atCRC:], sum(b))
+}

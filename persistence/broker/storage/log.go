@@ -2,77 +2,208 @@ package storage
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/base64"
 	"errors"
-	"time"
-)
+	"fmt"
+	"sync"
+	"sync/atomic"
 
-var errStub = errors.New("not built yet")
+	"github.com/cockroachdb/pebble/v2"
+)
 
 // Log is an open log. It is safe for concurrent use.
 type Log struct {
-	opts Options
+	opts    Options
+	engine  *engine
+	queue   *queue
+	space   *space
+	metrics *metrics
+	undo    func() // of the registration of metrics
+	cluster string
+
+	directory atomic.Pointer[directory]
+
+	// upkeep is held from planning a cut or a step of compaction until it is
+	// durable: each changes what the plan of another is made from.
+	upkeep sync.Mutex
+
+	commits   chan *build // sequencer to committer
+	committed chan result // and back
+	stop      chan struct{}
+	stopOnce  sync.Once
+	wg        sync.WaitGroup
+	closeErr  error
 }
 
 // Open opens the log in o.Dir or makes an empty one. A directory that another
-// process has open is an error.
-func Open(ctx context.Context, o Options) (*Log, error) { return nil, errStub }
+// process has open is an error. ctx bounds the opening alone.
+func Open(ctx context.Context, o Options) (*Log, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	l := &Log{
+		opts: o, queue: newQueue(),
+		commits: make(chan *build), committed: make(chan result, 1), stop: make(chan struct{}),
+	}
+	if l.engine, err = newEngine(o); err != nil {
+		return nil, err
+	}
+	st, err := l.begin()
+	if err != nil {
+		return nil, errors.Join(err, l.engine.close())
+	}
+	if l.metrics, l.undo, err = newMetrics(o.Registerer, l); err != nil {
+		return nil, errors.Join(err, l.engine.close())
+	}
+	l.directory.Store(st.directory())
+	l.cluster = base64.RawURLEncoding.EncodeToString(st.cluster[:])
+	l.space = &space{fs: o.FS, dir: o.Dir, reserve: o.ReserveBytes, background: func() bool { return !l.engine.fs.failing.Load() }}
+	s := &sequencer{l: l, st: st}
+	s.cur = s.newBuild()
+	l.wg.Go(s.run)
+	l.wg.Go(l.commitLoop)
+	l.wg.Go(l.housekeepingLoop)
+	return l, nil
+}
 
-// Close waits for requests under way and releases the directory.
-func (l *Log) Close() error { return nil }
+// begin opens the database, makes it anew where nothing was ever in it, and
+// loads the state.
+func (l *Log) begin() (*state, error) {
+	e := l.engine
+	if err := e.open(false); err != nil {
+		if !e.isUnborn() {
+			return nil, err
+		}
+		l.opts.Logger.Warn("making a log anew whose making was cut short", "dir", l.opts.Dir, "err", err)
+		if err := e.clear(); err != nil {
+			return nil, fmt.Errorf("clear %s: %w", e.dir(), err)
+		}
+		if err := e.open(false); err != nil {
+			return nil, err
+		}
+	}
+	var st *state
+	err := e.view(func(db *pebble.DB) error {
+		if err := stamp(db); err != nil {
+			return err
+		}
+		var err error
+		st, err = load(db, l.now())
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open the log in %s: %w", l.opts.Dir, err)
+	}
+	return st, nil
+}
 
-// ClusterID is a random name given when the log was made.
-func (l *Log) ClusterID() string { return "" }
+// stamp checks that the database is a log, or makes it one if it is empty.
+func stamp(db *pebble.DB) error {
+	v, err := get(db, keyStamp)
+	if err != nil {
+		return err
+	}
+	switch {
+	case string(v) == formatStamp:
+		return nil
+	case v != nil:
+		return fmt.Errorf("%w: stamp %q, this version writes %q", errFormat, v, formatStamp)
+	}
+	it, err := db.NewIter(nil)
+	if err != nil {
+		return err
+	}
+	empty := !it.First()
+	if err := it.Close(); err != nil {
+		return err
+	}
+	if !empty {
+		return fmt.Errorf("%w: no stamp", errFormat)
+	}
+	c := counters{uid: 1, producer: 1}
+	// Read never fails.
+	_, _ = rand.Read(c.cluster[:])
+	b := db.NewBatch()
+	if err := errors.Join(b.Set(keyStamp, []byte(formatStamp), nil), b.Set(keyCounters, c.encode(), nil)); err != nil {
+		return err
+	}
+	return b.Commit(pebble.Sync)
+}
 
-func (l *Log) Topics() []Topic                                         { return nil }
-func (l *Log) Topic(name string) (Topic, bool)                         { return Topic{}, false }
-func (l *Log) TopicByID(id [16]byte) (Topic, bool)                     { return Topic{}, false }
-func (l *Log) CreateTopic(ctx context.Context, t Topic) (Topic, error) { return Topic{}, errStub }
-func (l *Log) DeleteTopic(ctx context.Context, name string) error      { return errStub }
-func (l *Log) AddTopicPartitions(ctx context.Context, name string, total int32) error {
-	return errStub
-}
-func (l *Log) SetTopicConfigs(ctx context.Context, name string, configs map[string]*string, replace bool) error {
-	return errStub
+// ClusterID is a random name that was given when the log was made.
+func (l *Log) ClusterID() string { return l.cluster }
+
+// Bytes is the size of the log on disk.
+func (l *Log) Bytes() int64 {
+	var n int64
+	// A database that is not open has no size.
+	_ = l.engine.view(func(db *pebble.DB) error {
+		n = int64(db.Metrics().DiskSpaceUsage())
+		return nil
+	})
+	return n
 }
 
-func (l *Log) Append(entries []Append, done func([]Appended)) {}
-func (l *Log) Read(r Read, buf []byte) Fetched                { return Fetched{Err: errStub} }
-func (l *Log) Watch(tp TopicPartition) <-chan struct{}        { return nil }
-func (l *Log) Offsets(tp TopicPartition) (start, stable, high int64, err error) {
-	return 0, 0, 0, errStub
-}
-func (l *Log) OffsetFor(tp TopicPartition, timestamp int64, committed bool) (offset, ts int64, err error) {
-	return -1, -1, errStub
-}
-func (l *Log) DeleteRecords(ctx context.Context, tp TopicPartition, before int64) (low int64, err error) {
-	return 0, errStub
+func (l *Log) now() int64 { return l.opts.Now().UnixMilli() }
+
+// Close answers the requests that were taken, refuses others with ErrClosed,
+// and releases the directory.
+func (l *Log) Close() error {
+	l.stopOnce.Do(func() {
+		close(l.stop)
+		l.queue.close()
+		l.wg.Wait()
+		for _, t := range l.directory.Load().topics {
+			for _, p := range t.partitions {
+				p.wake()
+			}
+		}
+		l.undo()
+		if err := l.engine.close(); err != nil && !l.engine.fs.isCut.Load() {
+			l.closeErr = fmt.Errorf("close the log in %s: %w", l.opts.Dir, err)
+		}
+	})
+	return l.closeErr
 }
 
-func (l *Log) InitProducer(ctx context.Context, txnID string, timeout time.Duration, id int64, epoch int16) (int64, int16, error) {
-	return -1, -1, errStub
+// request runs f on the sequencer and waits until what it did, and all that it
+// saw, is durable. When ctx ends first, f may still take effect.
+func (l *Log) request(ctx context.Context, writes, grows bool, f func(*build) error) error {
+	answer := make(chan error, 1)
+	o := &op{run: f, writes: writes, grows: grows, done: func(err error) { answer <- err }}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if !l.queue.put(o) {
+		return ErrClosed
+	}
+	select {
+	case err := <-answer:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
-func (l *Log) AddPartitions(ctx context.Context, txnID string, id int64, epoch int16, tps []TopicPartition) error {
-	return errStub
-}
-func (l *Log) AddGroup(ctx context.Context, txnID string, id int64, epoch int16, group string) error {
-	return errStub
-}
-func (l *Log) AddOffsets(ctx context.Context, txnID string, id int64, epoch int16, group string, offsets []Offset, implicit bool) error {
-	return errStub
-}
-func (l *Log) EndTxn(ctx context.Context, txnID string, id int64, epoch int16, commit, bump bool) (int64, int16, error) {
-	return -1, -1, errStub
-}
-func (l *Log) Transactions() []Transaction                     { return nil }
-func (l *Log) Transaction(txnID string) (Transaction, bool)    { return Transaction{}, false }
-func (l *Log) Producers(tp TopicPartition) ([]Producer, error) { return nil, errStub }
 
-func (l *Log) CommitOffsets(ctx context.Context, group string, offsets []Offset) error {
-	return errStub
+// change is request for what changes the state.
+func (l *Log) change(ctx context.Context, f func(*build) error) error {
+	return l.request(ctx, true, false, f)
 }
-func (l *Log) CommittedOffsets(group string) []CommittedOffset { return nil }
-func (l *Log) Groups() []string                                { return nil }
-func (l *Log) DeleteOffsets(ctx context.Context, group string, tps []TopicPartition) error {
-	return errStub
+
+// grow is change for what is refused while the disk is nearly full.
+func (l *Log) grow(ctx context.Context, f func(*build) error) error {
+	return l.request(ctx, true, true, f)
 }
-func (l *Log) DeleteGroup(ctx context.Context, group string) error { return errStub }
+
+// look is request for what only looks at the state.
+func (l *Log) look(ctx context.Context, f func(*build)) error {
+	return l.request(ctx, false, false, func(b *build) error {
+		f(b)
+		return nil
+	})
+}

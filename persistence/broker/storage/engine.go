@@ -1,0 +1,276 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+)
+
+// contentsDir is Pebble's directory inside Options.Dir.
+const contentsDir = "db"
+
+// engineFormat fixes the format of Pebble's files: an upgrade of the library
+// alone must not make a log unreadable for the version before.
+const engineFormat = pebble.FormatValueSeparation
+
+const (
+	// memTableBytes is the size of a memtable: what a start after a kill has to
+	// replay is at most memTables of them.
+	memTableBytes = 16 << 20
+	memTables     = 4
+	// separateBytes is the size from which a value goes to a blob file, which
+	// compactions do not copy.
+	separateBytes = 1 << 10
+	// fullDiskPause slows down whoever meets a full disk: Pebble tries a failed
+	// flush or compaction again at once, for as long as it fails.
+	fullDiskPause = 50 * time.Millisecond
+)
+
+// errCut is what a database that was cut off from its disk gets on writing.
+var errCut = errors.New("the database was cut off from its disk")
+
+// engine is the Pebble database, which is opened anew after a failure.
+type engine struct {
+	opts Options
+	lock *pebble.Lock
+
+	// mu is held for reading while db is used and for writing while it is
+	// replaced; iterators are short.
+	mu       sync.RWMutex
+	db       *pebble.DB // nil: it could not be opened
+	fs       *guardedFS
+	readOnly bool
+
+	// failed holds a token after the database was cut off.
+	failed chan struct{}
+}
+
+// newEngine locks the directory. The database is not open yet.
+func newEngine(o Options) (*engine, error) {
+	dir := o.FS.PathJoin(o.Dir, contentsDir)
+	if err := o.FS.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make directory of the log: %w", err)
+	}
+	lock, err := pebble.LockDirectory(dir, o.FS)
+	if err != nil {
+		return nil, fmt.Errorf("lock the log in %s, which another process may have open: %w", o.Dir, err)
+	}
+	return &engine{opts: o, lock: lock, failed: make(chan struct{}, 1)}, nil
+}
+
+// open opens the database, for reading only when that is all the disk allows.
+// The caller has no database open.
+func (e *engine) open(readOnly bool) error {
+	fs := newGuardedFS(e.opts.FS, e.failed)
+	o := e.pebbleOptions(fs, readOnly)
+	db, err := pebble.Open(e.dir(), o)
+	o.Cache.Unref()
+	if err != nil {
+		fs.cut()
+		return fmt.Errorf("open the log in %s: %w", e.opts.Dir, err)
+	}
+	e.mu.Lock()
+	e.db, e.fs, e.readOnly = db, fs, readOnly
+	e.mu.Unlock()
+	return nil
+}
+
+func (e *engine) dir() string { return e.opts.FS.PathJoin(e.opts.Dir, contentsDir) }
+
+// shut closes the database for good or before it is opened again. One that
+// panicked inside a commit holds locks of its own for ever and is left behind,
+// cut off from the disk.
+func (e *engine) shut(abandon bool) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	db := e.db
+	e.db = nil
+	select {
+	case <-e.failed:
+	default:
+	}
+	if db == nil || abandon {
+		if e.fs != nil {
+			e.fs.cut()
+		}
+		return nil
+	}
+	return closeQuietly(db)
+}
+
+// closeQuietly turns a panic of Close, which follows broken invariants after a
+// failed write, into an error.
+func closeQuietly(db *pebble.DB) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("close database: %v", r)
+		}
+	}()
+	return db.Close()
+}
+
+// close releases the directory.
+func (e *engine) close() error {
+	return errors.Join(e.shut(false), e.lock.Close())
+}
+
+// errNoDatabase means that the database could not be opened again yet.
+var errNoDatabase = errors.New("the database is not open")
+
+// view calls f with the database.
+func (e *engine) view(f func(*pebble.DB) error) error {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	if e.db == nil {
+		return errNoDatabase
+	}
+	return f(e.db)
+}
+
+func (e *engine) pebbleOptions(fs *guardedFS, readOnly bool) *pebble.Options {
+	cache := pebble.NewCache(e.opts.CacheBytes)
+	o := &pebble.Options{
+		FS:                          fs,
+		Lock:                        e.lock,
+		ReadOnly:                    readOnly,
+		Cache:                       cache,
+		FormatMajorVersion:          engineFormat,
+		MemTableSize:                memTableBytes,
+		MemTableStopWritesThreshold: memTables,
+		L0CompactionThreshold:       4,
+		L0CompactionFileThreshold:   64,
+		L0StopWritesThreshold:       256,
+		LBaseMaxBytes:               64 << 20,
+		MaxOpenFiles:                500,
+		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
+		FlushDelayDeleteRange:       10 * time.Second,
+		Logger:                      engineLogger{log: e.opts.Logger, fs: fs},
+		EventListener: &pebble.EventListener{
+			BackgroundError: fs.backgroundError,
+			FlushEnd:        func(i pebble.FlushInfo) { fs.backgroundDone(i.Err) },
+			DataCorruption: func(i pebble.DataCorruptionInfo) {
+				e.opts.Logger.Error("a file of the log is damaged", "file", i.Path, "err", i.Details)
+			},
+		},
+	}
+	o.Experimental.ValueSeparationPolicy = func() pebble.ValueSeparationPolicy {
+		return pebble.ValueSeparationPolicy{
+			Enabled:               true,
+			MinimumSize:           separateBytes,
+			MaxBlobReferenceDepth: 10,
+			RewriteMinimumAge:     time.Minute,
+			TargetGarbageRatio:    0.3,
+		}
+	}
+	return o
+}
+
+// isUnborn reports whether the directory holds nothing that was ever
+// acknowledged. Pebble writes its first files before it syncs their names, so a
+// crash may leave some of them that it can't open again.
+func (e *engine) isUnborn() bool {
+	names, err := e.opts.FS.List(e.dir())
+	if err != nil {
+		return false
+	}
+	for _, n := range names {
+		if strings.HasSuffix(n, ".sst") || strings.HasSuffix(n, ".blob") {
+			return false
+		}
+		if strings.HasSuffix(n, ".log") {
+			info, err := e.opts.FS.Stat(e.opts.FS.PathJoin(e.dir(), n))
+			if err != nil || info.Size() > 0 {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// clear removes what an unborn database left behind.
+func (e *engine) clear() error {
+	names, err := e.opts.FS.List(e.dir())
+	if err != nil {
+		return err
+	}
+	for _, n := range names {
+		if n == "LOCK" {
+			continue
+		}
+		if err := e.opts.FS.RemoveAll(e.opts.FS.PathJoin(e.dir(), n)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// engineLogger passes on what Pebble reports as an error; its informational
+// lines are about single files.
+type engineLogger struct {
+	log *slog.Logger
+	fs  *guardedFS
+}
+
+func (engineLogger) Infof(string, ...any) {}
+
+func (l engineLogger) Errorf(format string, args ...any) {
+	l.log.Warn("log engine", "msg", fmt.Sprintf(format, args...))
+}
+
+// Fatalf is called when Pebble can't go on. The process can: the database is
+// cut off from the disk, before an error path below deletes files which a
+// half-written table of contents may name, and is opened again.
+func (l engineLogger) Fatalf(format string, args ...any) {
+	l.fs.cut()
+	l.log.Error("log engine stopped", "msg", fmt.Sprintf(format, args...))
+}
+
+// guardedFS is the file system as one opening of the database sees it. Once it
+// is cut nothing is changed on the disk through it any more.
+type guardedFS struct {
+	vfs.FS
+	isCut   atomic.Bool
+	failing atomic.Bool   // background work fails, and is repeated until it succeeds
+	failed  chan struct{} // gets a token when cut
+}
+
+func newGuardedFS(inner vfs.FS, failed chan struct{}) *guardedFS {
+	g := &guardedFS{failed: failed}
+	paused := vfs.OnDiskFull(inner, func() { time.Sleep(fullDiskPause) })
+	g.FS = errorfs.Wrap(paused, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if g.isCut.Load() && op.Kind.ReadOrWrite() == errorfs.OpIsWrite {
+			return errCut
+		}
+		return nil
+	}))
+	return g
+}
+
+// Unwrap lets Pebble find the file system below.
+func (g *guardedFS) Unwrap() vfs.FS { return g.FS }
+
+func (g *guardedFS) cut() {
+	if g.isCut.Swap(true) {
+		return
+	}
+	select {
+	case g.failed <- struct{}{}:
+	default:
+	}
+}
+
+func (g *guardedFS) backgroundError(error) { g.failing.Store(true) }
+
+func (g *guardedFS) backgroundDone(err error) {
+	if err == nil {
+		g.failing.Store(false)
+	}
+}
