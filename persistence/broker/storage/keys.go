@@ -16,6 +16,7 @@ import (
 //	05 txn                                        a transactional id
 //	06 len:2 txn len:2 group len:2 topic index:4  an offset that waits for a transaction
 //	07 len:2 group len:2 topic index:4            a committed offset
+//	08 uid:4                                      how far compaction of a partition has come
 //	10 uid:4 base:8                               a record batch, as on the wire
 //	11 uid:4 first:8                              a mark: a run of batches
 //	12 uid:4 last:8                               an aborted transaction, by the offset of its marker
@@ -30,6 +31,7 @@ const (
 	tagTxn       = 0x05
 	tagPending   = 0x06
 	tagOffset    = 0x07
+	tagCompact   = 0x08
 	tagBatch     = 0x10
 	tagMark      = 0x11
 	tagAborted   = 0x12
@@ -51,6 +53,7 @@ func keyUID(tag byte, uid uint32) []byte {
 }
 
 func keyPartition(uid uint32) []byte { return keyUID(tagPartition, uid) }
+func keyCompact(uid uint32) []byte   { return keyUID(tagCompact, uid) }
 
 // keyNumbered is a key of a tag with partition and one more number.
 func keyNumbered(tag byte, uid uint32, n int64) []byte {

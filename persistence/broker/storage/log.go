@@ -26,7 +26,7 @@ type Log struct {
 
 	// upkeep is held from planning a cut or a step of compaction until it is
 	// durable: each changes what the plan of another is made from.
-	upkeep sync.Mutex
+	upkeep upkeep
 
 	commits   chan *build // sequencer to committer
 	committed chan result // and back
@@ -68,6 +68,7 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 	l.wg.Go(s.run)
 	l.wg.Go(l.commitLoop)
 	l.wg.Go(l.housekeepingLoop)
+	l.wg.Go(l.upkeepLoop)
 	return l, nil
 }
 

@@ -34,10 +34,11 @@ func newPartition(uid uint32, tp TopicPartition, conf *config, v partitionValue)
 	return p
 }
 
-// stable is the last stable offset: no open transaction has a record before it.
+// stable is the last stable offset: no open transaction has a record before it,
+// but for deleted ones.
 func (p *partition) stable() int64 {
 	if len(p.unstable) > 0 {
-		return p.unstable[0]
+		return max(p.unstable[0], p.start)
 	}
 	return p.next
 }

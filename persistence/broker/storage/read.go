@@ -33,7 +33,15 @@ func (l *Log) Read(r Read, buf []byte) Fetched {
 		if r.Offset >= end {
 			return nil
 		}
-		next, err := l.readBatches(db, p, r, end, &f)
+		var src pebble.Reader = db
+		if r.Committed && p.conf.Load().compact {
+			// Compaction removes records of aborted transactions and what tells of
+			// them: both must be of one moment.
+			s := db.NewSnapshot()
+			defer s.Close()
+			src = s
+		}
+		next, err := l.readBatches(src, p, r, end, &f)
 		if err != nil {
 			return err
 		}
@@ -44,7 +52,7 @@ func (l *Log) Read(r Read, buf []byte) Fetched {
 			return kerr.OffsetOutOfRange
 		}
 		if r.Committed && len(f.Batches) > len(buf) {
-			f.Aborted, err = abortedIn(db, p.uid, r.Offset, next)
+			f.Aborted, err = abortedIn(src, p.uid, r.Offset, next)
 		}
 		return err
 	})
@@ -76,7 +84,7 @@ func (l *Log) readError(err error) error {
 }
 
 // readBatches appends batches to f and returns the offset after the last.
-func (l *Log) readBatches(db *pebble.DB, p *partition, r Read, end int64, f *Fetched) (next int64, err error) {
+func (l *Log) readBatches(db pebble.Reader, p *partition, r Read, end int64, f *Fetched) (next int64, err error) {
 	next = r.Offset
 	begin := len(f.Batches)
 	err = eachBatch(db, p.uid, r.Offset, end, func(base int64, value []byte) (bool, error) {

@@ -129,6 +129,7 @@ func (l *Log) DeleteTopic(ctx context.Context, name string) error {
 				b.deleteRange(keyUID(tag, p.uid), keyUID(tag, p.uid+1))
 			}
 			b.delete(keyPartition(p.uid))
+			b.delete(keyCompact(p.uid))
 			b.retired = append(b.retired, p)
 		}
 		for _, tx := range st.txns {
