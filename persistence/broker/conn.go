@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -18,12 +18,17 @@ import (
 const maxInflight = 64
 
 // conn is one client. One goroutine reads requests and serves them, one writes
-// responses.
+// responses. What a request holds of others' memory is given back when its
+// response is written, or when the connection has ended and the request is
+// answered.
 type conn struct {
 	server  *Server
 	nc      net.Conn
 	session session
-	fetches fetchSessions // of the reading goroutine
+
+	fetch     chan struct{} // holds one value while a fetch is under way, whose the next two are
+	sessions  fetchSessions
+	fetchSize int // bytes of records in the last answer
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -43,6 +48,7 @@ type slot struct {
 	pipelined     bool
 	resp          kmsg.Response
 	finished      bool
+	size          int      // about, of the response; 0 is small
 	release       []func() // called when the response is written or dropped
 }
 
@@ -60,9 +66,21 @@ func (s *slot) finish(resp kmsg.Response) {
 		signal(c.room)
 	}
 	head := len(c.queue) > 0 && c.queue[0] == s
+	gone := c.closed
 	c.mu.Unlock()
-	if head {
+	if gone {
+		// Nobody writes any more.
+		s.drop()
+	} else if head {
 		signal(c.wake)
+	}
+}
+
+// onDone has f called when the response is written, or dropped because the
+// connection has ended. It must be called before finish.
+func (s *slot) onDone(f func()) {
+	if f != nil {
+		s.release = append(s.release, f)
 	}
 }
 
@@ -77,7 +95,7 @@ func newConn(s *Server, nc net.Conn) *conn {
 	ctx, cancel := context.WithCancel(s.ctx)
 	return &conn{
 		server: s, nc: nc, ctx: ctx, cancel: cancel,
-		wake: make(chan struct{}, 1), room: make(chan struct{}, 1),
+		fetch: make(chan struct{}, 1), wake: make(chan struct{}, 1), room: make(chan struct{}, 1),
 	}
 }
 
@@ -88,14 +106,23 @@ func (c *conn) run() {
 	writer.Go(c.write)
 	err := c.read()
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) && c.ctx.Err() == nil {
-		c.server.opts.Logger.Debug("connection closed", "remote", c.nc.RemoteAddr().String(), "error", err)
+		c.server.metrics.refused.Inc()
+		c.server.opts.Logger.Debug("log connection ended", "remote", c.nc.RemoteAddr().String(), "error", err)
 	}
-	c.cancel()
-	c.nc.Close()
+	c.abort()
+	writer.Wait()
+	// A parked fetch sees that the connection has ended.
+	c.fetch <- struct{}{}
+	c.sessions.endAll(c.server)
 	c.mu.Lock()
 	c.closed = true
+	// Those not finished are dropped when they are.
+	left := slices.DeleteFunc(c.queue, func(s *slot) bool { return !s.finished })
+	c.queue = nil
 	c.mu.Unlock()
-	writer.Wait()
+	for _, s := range left {
+		s.drop()
+	}
 }
 
 // read takes requests until the connection ends.
@@ -114,46 +141,66 @@ func (c *conn) read() error {
 
 // serve decodes and serves one request.
 func (c *conn) serve(f frame) error {
-	h, ok := c.server.table[f.header.key]
-	if !ok {
-		return fmt.Errorf("request key %d is not known", f.header.key)
+	release := f.release
+	defer func() {
+		if release != nil {
+			release()
+		}
+	}()
+	r, err := c.decode(f)
+	if err == nil {
+		err = c.admit(r)
 	}
-	var err error
-	req := &request{conn: c, handler: h, header: f.header, ctx: c.ctx}
+	if err != nil {
+		return err
+	}
+	if r.handler.pipelined {
+		// The frame is in use until the answer; what others keep of theirs is
+		// their own.
+		r.slot.onDone(release)
+		release = nil
+	}
+	r.handler.served.Inc()
+	c.server.metrics.received.Add(float64(4 + headerStart + len(f.rest)))
+	resp, err := r.handler.serve(r)
+	if err != nil {
+		r.reply(nil)
+		return fmt.Errorf("%s version %d: %w", r.handler.key.Name(), r.header.version, err)
+	}
+	if resp != nil {
+		r.reply(resp)
+	}
+	return nil
+}
+
+// decode turns a frame into a request.
+func (c *conn) decode(f frame) (*request, error) {
+	h := f.handler
+	r := &request{conn: c, handler: h, header: f.header, ctx: c.ctx, body: kmsg.RequestForKey(f.header.key)}
+	if !h.open && !c.server.guard.admits(c) {
+		return nil, fmt.Errorf("%s before authentication", h.key.Name())
+	}
 	if f.header.version < h.min || f.header.version > h.max {
 		if h.key != kmsg.ApiVersions {
-			return fmt.Errorf("%s version %d is not served; %d to %d are", h.key.Name(), f.header.version, h.min, h.max)
+			return nil, fmt.Errorf("%s version %d is not served; %d to %d are", h.key.Name(), f.header.version, h.min, h.max)
 		}
 		// KIP-511: the client learns from a response of version 0 what to
 		// speak, and asks again.
-		req.body = kmsg.RequestForKey(f.header.key)
-		req.header.version, req.unsupported = 0, true
-	} else {
-		req.body = kmsg.RequestForKey(f.header.key)
-		req.body.SetVersion(f.header.version)
-		rest, err := req.header.parseRest(f.rest, req.body.IsFlexible())
-		if err != nil {
-			return err
-		}
-		if err := req.body.ReadFrom(rest); err != nil {
-			return fmt.Errorf("%s version %d: %w", h.key.Name(), f.header.version, err)
-		}
+		r.header.version, r.unsupported = 0, true
+		return r, nil
 	}
-	if !h.open && !c.server.guard.admits(c) {
-		return fmt.Errorf("%s before authentication", h.key.Name())
+	r.body.SetVersion(f.header.version)
+	rest, err := r.header.parseRest(f.rest, r.body.IsFlexible())
+	if err == nil && h.check != nil {
+		err = h.check(rest, f.header.version)
 	}
-	if err := c.admit(req); err != nil {
-		return err
+	if err == nil {
+		err = r.body.ReadFrom(rest)
 	}
-	req.slot.release = append(req.slot.release, f.release)
-	resp, err := h.serve(req)
 	if err != nil {
-		return fmt.Errorf("%s version %d: %w", h.key.Name(), f.header.version, err)
+		return nil, fmt.Errorf("%s version %d: %w", h.key.Name(), f.header.version, err)
 	}
-	if resp != nil {
-		req.reply(resp)
-	}
-	return nil
+	return r, nil
 }
 
 // admit gives the request its place, when there is one and when it may begin.
@@ -179,74 +226,21 @@ func (c *conn) admit(r *request) error {
 	return nil
 }
 
-// write sends responses in the order of requests.
-func (c *conn) write() {
-	var buf []byte
-	for {
-		ready, open := c.ready()
-		if !open {
-			for _, s := range ready {
-				s.drop()
-			}
-			return
-		}
-		buf = buf[:0]
-		for i, s := range ready {
-			if s.resp != nil {
-				buf = appendResponse(buf, s.correlationID, s.resp)
-			}
-			s.drop()
-			if len(buf) < 64<<10 && i < len(ready)-1 {
-				continue
-			}
-			c.nc.SetWriteDeadline(time.Now().Add(c.server.opts.WriteTimeout))
-			if _, err := c.nc.Write(buf); err != nil {
-				// The reader sees it and ends the connection.
-				c.nc.Close()
-			}
-			buf = buf[:0]
-		}
-		if cap(buf) > 1<<20 {
-			buf = nil
-		}
+// beginFetch waits for the fetch that is under way; false if the connection
+// ended. endFetch must follow.
+func (c *conn) beginFetch() bool {
+	select {
+	case c.fetch <- struct{}{}:
+		return true
+	case <-c.ctx.Done():
+		return false
 	}
 }
 
-// drop gives back what the response held.
-func (s *slot) drop() {
-	for _, f := range s.release {
-		if f != nil {
-			f()
-		}
-	}
-	s.release, s.resp = nil, nil
-}
+func (c *conn) endFetch() { <-c.fetch }
 
-// ready waits for responses at the head of the queue. When the connection has
-// ended it returns those that are left, finished or not, and false.
-func (c *conn) ready() (ready []*slot, open bool) {
-	for {
-		c.mu.Lock()
-		n := 0
-		for n < len(c.queue) && c.queue[n].finished {
-			n++
-		}
-		if n > 0 {
-			ready = append(ready, c.queue[:n]...)
-			c.queue = append(c.queue[:0], c.queue[n:]...)
-		}
-		closed := c.closed
-		c.mu.Unlock()
-		if n > 0 {
-			signal(c.room)
-		}
-		if n > 0 || closed {
-			return ready, !closed
-		}
-		select {
-		case <-c.wake:
-		case <-c.ctx.Done():
-			return nil, false
-		}
-	}
+// abort ends the connection from any goroutine.
+func (c *conn) abort() {
+	c.cancel()
+	c.nc.Close()
 }

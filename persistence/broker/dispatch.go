@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -23,12 +24,16 @@ type handler struct {
 	//   - an error: the connection is closed, for there is no telling the
 	//     client anything that it would understand.
 	serve func(*request) (kmsg.Response, error)
+	// check, when set, looks at a request's body before it is decoded.
+	check func(body []byte, version int16) error
 	// pipelined handlers are called while parked produces of the connection
 	// are not answered; others are called when they are.
 	pipelined bool
 	// open handlers serve clients that have not authenticated, though the
 	// server wants to know its users.
 	open bool
+
+	served prometheus.Counter
 }
 
 // request is one decoded request of a connection.
@@ -72,6 +77,7 @@ func (s *Server) handlers() table {
 		if t[h.key.Int16()] != nil {
 			panic(fmt.Sprintf("broker: two handlers for %s", h.key.Name()))
 		}
+		h.served = s.metrics.requests.WithLabelValues(h.key.Name())
 		t[h.key.Int16()] = &h
 	}
 	return t

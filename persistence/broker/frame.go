@@ -2,32 +2,139 @@ package broker
 
 import (
 	"bufio"
+	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // frame is one request as it arrived, decoded as far as all requests are alike.
 type frame struct {
 	header  header
+	handler *handler
 	rest    []byte // after headerStart
-	release func() // gives the bytes back; may be nil
+	// release gives back what the frame takes of the budget, and rest if it is
+	// to be used again.
+	release func()
 }
 
-// readFrame reads the next request whole.
+const (
+	// freeFrame is the size of a request that is served whatever else is under
+	// way, so that members' heartbeats get through.
+	freeFrame = 16 << 10
+	// firstRead is how much of a large request is made room for before
+	// anything of it has arrived; from there on room grows with what arrives.
+	firstRead = 64 << 10
+	// unauthenticatedFrame bounds requests of those who have not said who they
+	// are.
+	unauthenticatedFrame = 64 << 10
+	// decoded is how many bytes in memory a byte of a request may become, other
+	// than of records: an empty topic takes three bytes on the wire.
+	decoded = 32
+
+	// frameTimeout bounds the time that a step of a request takes to arrive, and
+	// roomTimeout how long it waits for room in memory.
+	frameTimeout = 30 * time.Second
+	roomTimeout  = 20 * time.Second
+)
+
+var errBusy = errors.New("too many bytes of requests under way")
+
+// readFrame reads the next request whole. Only as much memory is taken as has
+// arrived.
 func (s *Server) readFrame(c *conn, src *bufio.Reader) (frame, error) {
 	c.nc.SetReadDeadline(time.Now().Add(s.opts.IdleTimeout))
 	var head [4 + headerStart]byte
 	if _, err := io.ReadFull(src, head[:]); err != nil {
 		return frame{}, err
 	}
-	size := int32(binary.BigEndian.Uint32(head[:]))
-	if size < headerStart || int64(size) > int64(s.opts.MaxRequestBytes) {
-		return frame{}, fmt.Errorf("request of %d bytes; %d to %d are served", size, headerStart, s.opts.MaxRequestBytes)
-	}
 	f := frame{header: parseHeaderStart(head[4:])}
-	f.rest = make([]byte, size-headerStart)
-	_, err := io.ReadFull(src, f.rest)
-	return f, err
+	f.handler = s.table[f.header.key]
+	if f.handler == nil {
+		return frame{}, fmt.Errorf("request key %d is not known", f.header.key)
+	}
+	size := int64(int32(binary.BigEndian.Uint32(head[:])))
+	if limit := s.frameLimit(c, f.handler); size < headerStart || size > limit {
+		return frame{}, fmt.Errorf("%s of %d bytes; %d to %d are served", f.handler.key.Name(), size, headerStart, limit)
+	}
+	c.nc.SetReadDeadline(time.Now().Add(frameTimeout))
+	size -= headerStart
+	if size <= freeFrame {
+		f.rest = make([]byte, size)
+		_, err := io.ReadFull(src, f.rest)
+		return f, err
+	}
+	return s.readLarge(c, src, f, int(size))
+}
+
+func (s *Server) frameLimit(c *conn, h *handler) int64 {
+	switch {
+	case !s.guard.admits(c):
+		return unauthenticatedFrame
+	case h.key == kmsg.Produce:
+		return int64(s.opts.MaxRequestBytes)
+	}
+	return int64(max(s.opts.MaxRequestBytes/16, freeFrame))
+}
+
+// readLarge reads a request that the budget is asked for.
+func (s *Server) readLarge(c *conn, src *bufio.Reader, f frame, size int) (frame, error) {
+	held := &lease{budget: s.inflight}
+	produce := f.handler.key == kmsg.Produce
+	weight := int64(decoded)
+	if produce {
+		weight = 1
+	}
+	room := min(size, firstRead)
+	buf := []byte(nil)
+	fail := func(err error) (frame, error) {
+		held.release()
+		s.buffers.put(buf)
+		return frame{}, err
+	}
+	for {
+		if err := s.makeRoom(c, held, int64(room)*weight-held.n); err != nil {
+			return fail(err)
+		}
+		grown := s.buffers.get(room)
+		grown = append(grown, buf...)
+		s.buffers.put(buf)
+		n := len(grown)
+		buf = grown[:room]
+		c.nc.SetReadDeadline(time.Now().Add(frameTimeout))
+		if _, err := io.ReadFull(src, buf[n:]); err != nil {
+			return fail(err)
+		}
+		if room == size {
+			break
+		}
+		room = min(size, 4*room)
+	}
+	f.rest = buf
+	f.release = func() {
+		held.release()
+		if produce {
+			s.buffers.put(buf)
+		}
+	}
+	return f, nil
+}
+
+// makeRoom takes n bytes of the budget. A connection that waits too long is
+// closed, and what it holds comes back.
+func (s *Server) makeRoom(c *conn, held *lease, n int64) error {
+	if held.try(n) {
+		return nil
+	}
+	s.metrics.throttled.Inc()
+	ctx, cancel := context.WithTimeout(c.ctx, roomTimeout)
+	defer cancel()
+	if held.take(ctx, n) != nil {
+		return errBusy
+	}
+	return nil
 }

@@ -9,10 +9,14 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/gemello/gemello/persistence/broker/storage"
 )
 
 // Server is a running log. Its methods are safe for concurrent use.
@@ -24,9 +28,18 @@ type Server struct {
 	port     int32
 	password string // of nodeUser
 
-	table  table
-	guard  *guard
-	groups *groups
+	log      *storage.Log
+	metrics  *metrics
+	inflight *budget // of requests
+	fetches  *budget // of responses to fetches
+	// remembered counts the partitions that fetch sessions hold.
+	remembered atomic.Int64
+	buffers    buffers
+
+	table   table
+	configs []topicConfig // by name
+	guard   *guard
+	groups  *groups
 
 	ctx   context.Context // ends all connections
 	stop  context.CancelFunc
@@ -45,8 +58,19 @@ type Server struct {
 // with; an eventlog.SASL has the same fields.
 type Credentials struct{ Mechanism, User, Password string }
 
-// lockFile keeps other processes out of a directory.
-const lockFile = "server.lock"
+// The only broker of the cluster, and the only epoch that it leads partitions
+// in.
+const (
+	nodeID      = 1
+	leaderEpoch = 0
+)
+
+// lockFile keeps other processes out of a directory. oldFile stands in one of
+// before logs were kept by package storage.
+const (
+	lockFile = "server.lock"
+	oldFile  = "meta.json"
+)
 
 // Start opens the directory and serves. Every error is one line that says what
 // to do. ctx bounds the start alone.
@@ -60,6 +84,9 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 		password: rand.Text(),
 		slots:    make(chan struct{}, o.MaxConnections),
 		conns:    make(map[*conn]struct{}),
+		configs:  topicConfigs(),
+		inflight: newBudget(o.MaxInflightBytes),
+		fetches:  newBudget(o.MaxFetchBytes),
 	}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	if err := s.start(ctx); err != nil {
@@ -80,6 +107,9 @@ func (s *Server) start(ctx context.Context) error {
 			return err
 		}
 		s.lock = lock
+		if _, err := os.Stat(filepath.Join(s.opts.Dir, oldFile)); err == nil {
+			return fmt.Errorf("log data directory %s was written by an earlier version, whose logs this one does not read; start with an empty one", s.opts.Dir)
+		}
 	}
 	// The port comes first: it is the likeliest to be refused, and nothing has
 	// been touched yet.
@@ -89,20 +119,43 @@ func (s *Server) start(ctx context.Context) error {
 	}
 	s.host, s.port, err = splitHostPort(cmp.Or(s.opts.Advertise, ln.Addr().String()))
 	if err == nil {
-		s.guard, err = newGuard(s.opts)
+		s.guard, err = newGuard(s.opts, s.password)
 	}
 	if err != nil {
 		ln.Close()
 		return err
 	}
+	if s.metrics, err = newMetrics(s.opts.Registerer); err != nil {
+		ln.Close()
+		return fmt.Errorf("log metrics: %w", err)
+	}
+	s.groups = newGroups(s)
+	if s.log, err = storage.Open(ctx, s.storageOptions()); err != nil {
+		ln.Close()
+		return fmt.Errorf("log data directory %s: %w; restore it from a backup or start with an empty one", s.opts.Dir, err)
+	}
 	if s.opts.TLS != nil {
 		ln = tls.NewListener(ln, s.opts.TLS)
 	}
 	s.listener = ln
-	s.groups = newGroups(s)
 	s.table = s.handlers()
 	s.tasks.Go(s.accept)
 	return nil
+}
+
+func (s *Server) storageOptions() storage.Options {
+	return storage.Options{
+		Dir:            s.opts.Dir,
+		FS:             s.opts.FS,
+		NoSync:         !s.opts.SyncWrites,
+		Retention:      s.opts.Retention,
+		RetentionBytes: s.opts.RetentionBytes,
+		Floor:          s.opts.Floor,
+		GroupActive:    s.groups.active,
+		CacheBytes:     s.opts.CacheBytes,
+		Logger:         s.opts.Logger,
+		Registerer:     s.opts.Registerer,
+	}
 }
 
 // accept takes connections until the listener is closed. Those above the limit
@@ -122,7 +175,7 @@ func (s *Server) accept() {
 			}
 			// Out of file descriptors, or the client went away at once.
 			s.opts.Logger.Warn("connection not accepted", "error", err)
-			if !pause(s.ctx, acceptPause) {
+			if !sleep(s.ctx, acceptPause) {
 				return
 			}
 			continue
@@ -145,8 +198,11 @@ func (s *Server) serveConn(nc net.Conn) bool {
 		return false
 	}
 	s.conns[c] = struct{}{}
+	s.metrics.accepted.Inc()
+	s.metrics.connections.Inc()
 	s.tasks.Go(func() {
 		c.run()
+		s.metrics.connections.Dec()
 		s.mu.Lock()
 		delete(s.conns, c)
 		s.mu.Unlock()
@@ -184,8 +240,12 @@ func (s *Server) close() error {
 	s.mu.Unlock()
 	s.groups.close()
 	s.tasks.Wait()
+	err := s.log.Close()
+	if err != nil {
+		err = fmt.Errorf("log data directory %s: %w", s.opts.Dir, err)
+	}
 	s.lock.release()
-	return nil
+	return err
 }
 
 func listen(ctx context.Context, address string) (net.Listener, error) {
@@ -214,8 +274,8 @@ func splitHostPort(address string) (host string, port int32, err error) {
 // acceptPause keeps the listener from spinning while the system has no room.
 const acceptPause = 50 * time.Millisecond
 
-// pause waits; false if ctx ended first.
-func pause(ctx context.Context, d time.Duration) bool {
+// sleep waits; false if ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
