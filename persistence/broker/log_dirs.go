@@ -1,8 +1,12 @@
 package broker
 
 import (
+	"context"
+
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/gemello/gemello/persistence/broker/storage"
 )
 
 // describeLogDirs tells how large partitions are.
@@ -15,12 +19,20 @@ func (s *Server) describeLogDirs(r *request) (kmsg.Response, error) {
 	}
 	dir := kmsg.NewDescribeLogDirsResponseDir()
 	dir.Dir = s.opts.Dir
+	ctx, cancel := context.WithTimeout(r.ctx, adminTimeout)
+	defer cancel()
+	sizes, err := s.log.Sizes(ctx)
+	if err != nil {
+		dir.ErrorCode = s.code(err, kmsg.DescribeLogDirs)
+		resp.Dirs = append(resp.Dirs, dir)
+		return resp, nil
+	}
 	add := func(topic string, partitions []int32) {
 		rt := kmsg.NewDescribeLogDirsResponseDirTopic()
 		rt.Topic = topic
 		for _, p := range partitions {
 			rp := kmsg.NewDescribeLogDirsResponseDirTopicPartition()
-			rp.Partition = p
+			rp.Partition, rp.Size = p, sizes[storage.TopicPartition{Topic: topic, Partition: p}]
 			rt.Partitions = append(rt.Partitions, rp)
 		}
 		dir.Topics = append(dir.Topics, rt)
