@@ -141,8 +141,11 @@ func (b *script) kill() error {
 }
 
 // alive reports whether the process runs; one that nobody waits for stays as a
-// zombie.
+// zombie, and its first thread may be one while others still hold the port.
 func alive(pid int) bool {
+	if threads, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid)); len(threads) > 1 {
+		return true
+	}
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return false

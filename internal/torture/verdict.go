@@ -61,8 +61,8 @@ func Judge(l *Ledger, a *Account, chains ...string) *Verdict {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	v := &Verdict{}
-	visible := v.index(a.Committed, "")
-	all := v.index(a.All, " when aborted records are read too")
+	visible := v.index(a.Committed, false)
+	all := v.index(a.All, true)
 	for _, name := range slices.Sorted(maps.Keys(l.producers)) {
 		v.judgeProducer(l.producers[name], visible, all)
 	}
@@ -91,9 +91,14 @@ type place struct {
 func (p place) String() string { return fmt.Sprintf("%v@%d", p.tp, p.offset) }
 
 // index says where each record is, and finds those that are there twice or in
-// another order than they were sent.
-func (v *Verdict) index(lists map[TopicPartition][]Seen, how string) map[Record]place {
+// another order than they were sent. raw tells that aborted records are among
+// them.
+func (v *Verdict) index(lists map[TopicPartition][]Seen, raw bool) map[Record]place {
 	at := map[Record]place{}
+	how := ""
+	if raw {
+		how = " when aborted records are read too"
+	}
 	for tp, list := range sorted(lists) {
 		last := map[string]int64{}
 		before := int64(-1)
@@ -103,6 +108,10 @@ func (v *Verdict) index(lists map[TopicPartition][]Seen, how string) map[Record]
 				v.find(&v.Disordered, "%v was given out after offset %d%s", here, before, how)
 			}
 			before = max(before, s.Offset)
+			// A copy whose transaction was aborted is made again.
+			if raw && strings.HasPrefix(s.Record.Producer, copyPrefix) {
+				continue
+			}
 			if first, ok := at[s.Record]; ok {
 				v.find(&v.Doubled, "record %v is at %v and at %v%s", s.Record, first, here, how)
 				continue

@@ -2,7 +2,6 @@ package torture
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -10,7 +9,6 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -328,11 +326,6 @@ func (w *reader) run() error {
 		if w.ends.Err() != nil {
 			return nil
 		}
-		fetches.EachError(func(topic string, p int32, err error) {
-			if _, lost := errors.AsType[*kgo.ErrDataLoss](err); lost || errors.Is(err, kerr.OffsetOutOfRange) {
-				w.ledger.Note("a reader of %s/%d: %v", topic, p, err)
-			}
-		})
 		fetches.EachRecord(func(rec *kgo.Record) {
 			r, err := ParseRecord(rec.Value)
 			if err != nil {
