@@ -47,9 +47,16 @@ var errBusy = errors.New("too many bytes of requests under way")
 // readFrame reads the next request whole. Only as much memory is taken as has
 // arrived.
 func (s *Server) readFrame(c *conn, src *bufio.Reader) (frame, error) {
-	c.nc.SetReadDeadline(time.Now().Add(s.opts.IdleTimeout))
+	c.nc.SetReadDeadline(time.Now().Add(s.idleTimeout(c)))
 	var head [4 + headerStart]byte
-	if _, err := io.ReadFull(src, head[:]); err != nil {
+	if _, err := io.ReadFull(src, head[:4]); err != nil {
+		return frame{}, err
+	}
+	c.nc.SetReadDeadline(time.Now().Add(frameTimeout))
+	if size := int32(binary.BigEndian.Uint32(head[:])); size < headerStart {
+		return frame{}, fmt.Errorf("request of %d bytes; none has fewer than %d", size, headerStart)
+	}
+	if _, err := io.ReadFull(src, head[4:]); err != nil {
 		return frame{}, err
 	}
 	f := frame{header: parseHeaderStart(head[4:])}
@@ -69,6 +76,14 @@ func (s *Server) readFrame(c *conn, src *bufio.Reader) (frame, error) {
 		return f, err
 	}
 	return s.readLarge(c, src, f, int(size))
+}
+
+// idleTimeout is shorter for those who have not said who they are.
+func (s *Server) idleTimeout(c *conn) time.Duration {
+	if !s.guard.admits(c) {
+		return min(s.opts.IdleTimeout, frameTimeout)
+	}
+	return s.opts.IdleTimeout
 }
 
 func (s *Server) frameLimit(c *conn, h *handler) int64 {
