@@ -33,8 +33,9 @@ type run struct {
 	verdict Verdict
 }
 
-// roundWithin bounds a round, generously: what takes longer is stuck.
-const roundWithin = 90 * time.Second
+// roundWithin bounds a round, generously: what takes longer is stuck. A broker
+// that was killed can take a minute to end the transactions it finds open.
+const roundWithin = 4 * time.Minute
 
 // settleWithin is how long committed rows may take to be complete at the end, and
 // settleBad how long they are waited for when the verdict is certain.
