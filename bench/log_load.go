@@ -94,8 +94,9 @@ func (p *producer) run(ctx context.Context, limit int64) error {
 	return nil
 }
 
-// producers runs n producers until ctx ends or each has sent its share.
-func (l *logLoad) producers(ctx context.Context, topic string, n int, records int64, acked *atomic.Int64) error {
+// producers runs n producers until ctx ends or each has sent its share. The end
+// of gone says that the log is not coming back, and nothing is waited for.
+func (l *logLoad) producers(ctx, gone context.Context, topic string, n int, records int64, acked *atomic.Int64) error {
 	keys := make([][]byte, logKeys)
 	for i := range keys {
 		keys[i] = fmt.Appendf(nil, "device-%06d", i)
@@ -112,6 +113,7 @@ func (l *logLoad) producers(ctx context.Context, topic string, n int, records in
 		p := &producer{log: a, topic: topic, keys: keys, values: values, acked: acked}
 		g.Go(func() error {
 			defer a.Close()
+			defer context.AfterFunc(gone, a.Close)()
 			return p.run(ctx, records)
 		})
 	}
@@ -129,7 +131,7 @@ func (l *logLoad) produce(ctx context.Context, n int) error {
 	defer stop()
 	var acked atomic.Int64
 	ended := make(chan error, 1)
-	go func() { ended <- l.producers(loading, topic, n, unlimited, &acked) }()
+	go func() { ended <- l.producers(loading, context.WithoutCancel(ctx), topic, n, unlimited, &acked) }()
 	wait := func(d time.Duration) error {
 		t := time.NewTimer(d)
 		defer t.Stop()
@@ -216,7 +218,7 @@ func (l *logLoad) fill(ctx context.Context, records int64) (string, error) {
 	}
 	const producers = 2
 	var acked atomic.Int64
-	return topic, l.producers(ctx, topic, producers, (records+producers-1)/producers, &acked)
+	return topic, l.producers(ctx, context.WithoutCancel(ctx), topic, producers, (records+producers-1)/producers, &acked)
 }
 
 // consume measures n consumers that share the partitions of a topic and read

@@ -15,7 +15,7 @@ import (
 // newBenchCmd runs a workload of package bench; each prints Go benchmark lines.
 func newBenchCmd(a *app) *cobra.Command {
 	return commandGroup("bench", "Measure this machine: workloads that print Go benchmark lines",
-		a.newBenchHoppingCmd(), a.newBenchMQTTCmd(), a.newBenchIdleCmd(), a.newBenchLogCmd(),
+		a.newBenchHoppingCmd(), a.newBenchMQTTCmd(), a.newBenchIdleCmd(), a.newBenchLogCmd(), a.newBenchLogSizeCmd(),
 		a.newBenchOverlapCmd(), a.newBenchMemoryCmd(), a.newBenchIsolationCmd())
 }
 

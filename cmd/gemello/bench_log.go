@@ -36,3 +36,35 @@ func (a *app) newBenchLogCmd() *cobra.Command {
 	f.DurationVar(&o.Measured, "duration", 0, "part of a round that is measured; 0: 5s")
 	return cmd
 }
+
+func (a *app) newBenchLogSizeCmd() *cobra.Command {
+	o := bench.LogSizeOptions{}
+	sizes, extrapolate := []string{"2GiB", "10GiB"}, Size(100<<30)
+	cmd := a.benchCommand("logsize", "Memory, start after a kill, and writing of a log of some size",
+		func(ctx context.Context, out io.Writer) (err error) {
+			if o.Binary, err = os.Executable(); err != nil {
+				return err
+			}
+			for _, text := range sizes {
+				var s Size
+				if err := s.UnmarshalText([]byte(text)); err != nil {
+					return &configError{Key: "--sizes", Value: text, Allowed: err.Error()}
+				}
+				if n := len(o.Sizes); s <= 0 || n > 0 && int64(s) <= o.Sizes[n-1] {
+					return &configError{Key: "--sizes", Value: text, Allowed: "sizes above 0 that rise"}
+				}
+				o.Sizes = append(o.Sizes, int64(s))
+			}
+			o.Extrapolate = int64(extrapolate)
+			return bench.LogSize(ctx, o, out)
+		})
+	f := cmd.Flags()
+	f.StringVar(&o.Dir, "dir", "", "directory for the log's data; empty: the system's temporary one")
+	f.StringSliceVar(&sizes, "sizes", sizes, "bytes of records at which the log is looked at")
+	f.TextVar(&extrapolate, "extrapolate", extrapolate, "size that the last two are carried on to")
+	f.IntVar(&o.Payload, "payload", 150, "bytes of a record")
+	f.Int32Var(&o.Partitions, "partitions", 8, "of the topic")
+	f.DurationVar(&o.Settle, "settle", 0, "wait before the size is read; 0: 10s")
+	f.StringArrayVar(&o.LogArgs, "log-arg", nil, "further argument of gemello log, such as --log-arg=--sync-delay=5ms")
+	return cmd
+}
