@@ -16,9 +16,16 @@ func (s *Server) mayCreate(c *conn, topic string) bool {
 		s.allowed(c, kmsg.ACLOperationCreate, kmsg.ACLResourceTypeTopic, topic)
 }
 
+// adminTimeout bounds changes whose requests name no time.
+const adminTimeout = 30 * time.Second
+
 // within gives a request its own time-out.
 func within(ctx context.Context, millis int32) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, time.Duration(max(millis, 0))*time.Millisecond)
+	d := adminTimeout
+	if millis > 0 {
+		d = time.Duration(millis) * time.Millisecond
+	}
+	return context.WithTimeout(ctx, d)
 }
 
 func (s *Server) createTopics(r *request) (kmsg.Response, error) {
@@ -299,6 +306,3 @@ func (s *Server) electLeaders(r *request) (kmsg.Response, error) {
 	}
 	return resp, nil
 }
-
-// adminTimeout bounds changes whose requests name no time.
-const adminTimeout = 30 * time.Second
