@@ -49,15 +49,23 @@ func (c *pass) run() error {
 	if err := c.learn(); err != nil {
 		return err
 	}
+	// That something was removed is known before it is.
+	if err := c.note(c.state); err != nil {
+		return err
+	}
 	if err := c.clean(); err != nil {
 		return err
 	}
-	done := compactState{clean: c.until, due: c.due}
+	return c.note(compactState{clean: c.until, due: c.due})
+}
+
+// note stores how far compaction has come.
+func (c *pass) note(s compactState) error {
 	return c.l.change(context.Background(), func(b *build) error {
 		if b.st.byUID[c.p.uid] == nil {
 			return kerr.UnknownTopicOrPartition
 		}
-		b.set(keyCompact(c.p.uid), done.encode())
+		b.set(keyCompact(c.p.uid), s.encode())
 		return nil
 	})
 }
