@@ -19,6 +19,9 @@ type commit struct {
 // otherwise a commit that was slow could undo that of the member that took
 // over the partition, or be missed by it.
 func (g *groups) begin(ctx context.Context, who group.Commit) (end func(), err error) {
+	if who.Generation >= 0 {
+		who.Stored = g.stored(who.Group)
+	}
 	g.mu.Lock()
 	if err := g.c.CheckCommit(time.Now(), who); err != nil {
 		g.mu.Unlock()

@@ -20,7 +20,7 @@ type groups struct {
 	// the coordinator because the storage asks while it holds its own locks.
 	members sync.Map
 
-	mu sync.Mutex // guards what follows; held while the storage is asked what it has, not while it writes
+	mu sync.Mutex // guards what follows; not held during I/O
 	// c is told of every request and of the time.
 	c       *group.Coordinator
 	waiting map[group.Ticket]*slot
@@ -35,9 +35,14 @@ func newGroups(s *Server) *groups {
 	g := &groups{
 		server: s, waiting: make(map[group.Ticket]*slot), commits: make(map[string][]*commit),
 	}
-	g.c = group.New(group.Options{
-		InitialRebalanceDelay: s.opts.InitialRebalanceDelay,
-		Stored:                func(name string) bool { return len(s.log.CommittedOffsets(name)) > 0 },
+	g.c = group.New(g.options())
+	return g
+}
+
+// options are those of the coordinator.
+func (g *groups) options() group.Options {
+	return group.Options{
+		InitialRebalanceDelay: g.server.opts.InitialRebalanceDelay,
 		Activity: func(name string, active bool) {
 			if active {
 				g.members.Store(name, nil)
@@ -45,15 +50,24 @@ func newGroups(s *Server) *groups {
 				g.members.Delete(name)
 			}
 		},
-		Topics: groupTopics{s},
-	})
-	return g
+		Topics: groupTopics{g.server},
+	}
 }
 
 // active reports whether the group has members.
 func (g *groups) active(name string) bool {
 	_, ok := g.members.Load(name)
 	return ok
+}
+
+// stored reports whether the storage has offsets of a group that is not in
+// memory. The lock must not be held: the storage answers when what was
+// committed before is durable.
+func (g *groups) stored(name string) bool {
+	g.mu.Lock()
+	known := g.c.Known(name)
+	g.mu.Unlock()
+	return !known && len(g.server.log.CommittedOffsets(name)) > 0
 }
 
 // close ends what the groups run. Members that wait are not answered.
@@ -245,8 +259,9 @@ func (s *Server) describeGroups(r *request) (kmsg.Response, error) {
 			resp.Groups = append(resp.Groups, d)
 			continue
 		}
+		stored := s.groups.stored(name)
 		s.groups.mu.Lock()
-		d := s.groups.c.Describe(name, req.Version)
+		d := s.groups.c.Describe(name, req.Version, stored)
 		s.groups.mu.Unlock()
 		if req.IncludeAuthorizedOperations && d.ErrorCode == 0 {
 			d.AuthorizedOperations = s.authorized(r.conn, kmsg.ACLResourceTypeGroup, name)
@@ -289,8 +304,9 @@ func (s *Server) deleteGroup(r *request, name string) int16 {
 		return kerr.GroupAuthorizationFailed.Code
 	}
 	g := s.groups
+	stored := g.stored(name)
 	g.mu.Lock()
-	err := g.c.CheckDeleteGroup(name)
+	err := g.c.CheckDeleteGroup(name, stored)
 	if err == nil {
 		// From here on a member that comes finds a new group.
 		g.c.Forget(name)

@@ -263,8 +263,9 @@ func (s *Server) offsetDelete(r *request) (kmsg.Response, error) {
 		resp.ErrorCode = kerr.GroupAuthorizationFailed.Code
 		return resp, nil
 	}
+	stored := s.groups.stored(req.Group)
 	s.groups.mu.Lock()
-	subscribed, refused := s.groups.c.CheckDelete(req.Group)
+	subscribed, refused := s.groups.c.CheckDelete(req.Group, stored)
 	held := make(map[string]bool)
 	if refused == nil {
 		for _, t := range req.Topics {

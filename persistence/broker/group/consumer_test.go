@@ -420,7 +420,7 @@ func TestGroupsChangeTheirKindWhenEmpty(t *testing.T) {
 	if r := w.joined(w.join(joinReq(""))); kerr.ErrorForCode(r.ErrorCode) != kerr.InconsistentGroupProtocol {
 		t.Fatalf("%+v", r)
 	}
-	if d := w.c.Describe("g", 6); kerr.ErrorForCode(d.ErrorCode) != kerr.GroupIDNotFound {
+	if d := w.c.Describe("g", 6, false); kerr.ErrorForCode(d.ErrorCode) != kerr.GroupIDNotFound {
 		t.Fatalf("%+v", d)
 	}
 	x.epoch = leaveEpoch

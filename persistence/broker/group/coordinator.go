@@ -87,7 +87,7 @@ func (c *Coordinator) Tick(now time.Time) []Reply {
 	for len(c.due) > 0 && !c.due[0].at.After(now) {
 		e := c.due[0]
 		e.tick(now)
-		if e.idle() && !now.Before(e.since().Add(c.opts.EmptyRetention)) && !c.opts.Stored(e.name) {
+		if e.idle() && !now.Before(e.since().Add(c.opts.EmptyRetention)) {
 			c.drop(e)
 			continue
 		}
@@ -103,6 +103,10 @@ func (c *Coordinator) Members() (groups, members int) {
 	}
 	return len(c.groups), members
 }
+
+// Known reports whether the group is in memory. Of others the host says
+// whether it has stored offsets.
+func (c *Coordinator) Known(name string) bool { return c.groups[name] != nil }
 
 // Active reports whether the group has members.
 func (c *Coordinator) Active(name string) bool {
@@ -124,9 +128,6 @@ func (c *Coordinator) schedule(e *entry, now time.Time, exact bool) {
 	at := e.deadline()
 	if e.idle() {
 		empty := e.since().Add(c.opts.EmptyRetention)
-		if !empty.After(now) {
-			empty = now.Add(c.opts.EmptyRetention)
-		}
 		if at.IsZero() || empty.Before(at) {
 			at = empty
 		}

@@ -9,14 +9,15 @@ import (
 )
 
 // Describe answers for one classic group of DescribeGroups, version 0 to 6.
-func (c *Coordinator) Describe(name string, version int16) kmsg.DescribeGroupsResponseGroup {
+// Stored is whether the host has offsets of the group.
+func (c *Coordinator) Describe(name string, version int16, stored bool) kmsg.DescribeGroupsResponseGroup {
 	r := kmsg.NewDescribeGroupsResponseGroup()
 	r.Group = name
 	g := c.classic(name)
 	switch {
 	case g != nil:
 		g.describe(&r)
-	case c.groups[name] == nil && c.opts.Stored(name):
+	case c.groups[name] == nil && stored:
 		r.State = empty.String()
 	default:
 		r.State = "Dead"
@@ -75,10 +76,10 @@ func (c *Coordinator) List(states, types, stored []string) []kmsg.ListGroupsResp
 }
 
 // CheckDeleteGroup reports whether the group may be deleted; a nil error is
-// yes. The host deletes the offsets and calls [Coordinator.Forget].
-func (c *Coordinator) CheckDeleteGroup(name string) *kerr.Error {
+// yes. Stored is whether the host has offsets of it. The host deletes the offsets and calls [Coordinator.Forget].
+func (c *Coordinator) CheckDeleteGroup(name string, stored bool) *kerr.Error {
 	switch e := c.groups[name]; {
-	case e == nil && !c.opts.Stored(name):
+	case e == nil && !stored:
 		return kerr.GroupIDNotFound
 	case e != nil && e.size() > 0:
 		return kerr.NonEmptyGroup

@@ -9,18 +9,18 @@ import (
 
 func TestDescribe(t *testing.T) {
 	w := newWorld(t, Options{})
-	if d := w.c.Describe("g", 5); d.State != "Dead" || d.ErrorCode != 0 {
+	if d := w.c.Describe("g", 5, w.stored["g"]); d.State != "Dead" || d.ErrorCode != 0 {
 		t.Fatalf("%+v", d)
 	}
-	if d := w.c.Describe("g", 6); d.State != "Dead" || kerr.ErrorForCode(d.ErrorCode) != kerr.GroupIDNotFound {
+	if d := w.c.Describe("g", 6, w.stored["g"]); d.State != "Dead" || kerr.ErrorForCode(d.ErrorCode) != kerr.GroupIDNotFound {
 		t.Fatalf("%+v", d)
 	}
 	w.stored["g"] = true
-	if d := w.c.Describe("g", 6); d.State != "Empty" || d.ErrorCode != 0 {
+	if d := w.c.Describe("g", 6, w.stored["g"]); d.State != "Empty" || d.ErrorCode != 0 {
 		t.Fatalf("%+v", d)
 	}
 	l, _ := w.pair()
-	d := w.c.Describe("g", 6)
+	d := w.c.Describe("g", 6, w.stored["g"])
 	if d.State != "Stable" || d.Protocol != "range" || d.ProtocolType != "consumer" || len(d.Members) != 2 {
 		t.Fatalf("%+v", d)
 	}
@@ -28,7 +28,7 @@ func TestDescribe(t *testing.T) {
 		t.Fatalf("%+v", m)
 	}
 	w.join(joinReq(l))
-	if d := w.c.Describe("g", 6); d.State != "PreparingRebalance" || d.Protocol != "" || len(d.Members[0].ProtocolMetadata) != 0 {
+	if d := w.c.Describe("g", 6, w.stored["g"]); d.State != "PreparingRebalance" || d.Protocol != "" || len(d.Members[0].ProtocolMetadata) != 0 {
 		t.Fatalf("%+v", d)
 	}
 }
@@ -61,7 +61,7 @@ func TestDelete(t *testing.T) {
 	w := newWorld(t, Options{})
 	check := func(want *kerr.Error) {
 		t.Helper()
-		if err := w.c.CheckDeleteGroup("g"); err != want {
+		if err := w.c.CheckDeleteGroup("g", w.stored["g"]); err != want {
 			t.Fatalf("%v, want %v", err, want)
 		}
 	}

@@ -16,6 +16,9 @@ type Commit struct {
 	Generation    int32
 	Version       int16
 	Transactional bool
+	// Stored is whether the host has offsets of the group; it matters only of
+	// a group that is not Known, and with a Generation.
+	Stored bool
 }
 
 // CheckCommit reports whether offsets may be committed; a nil error is yes.
@@ -34,7 +37,7 @@ func (c *Coordinator) CheckCommit(now time.Time, m Commit) *kerr.Error {
 	switch {
 	case m.Generation < 0:
 		return nil
-	case c.opts.Stored(m.Group) || given(m.Member):
+	case m.Stored || given(m.Member):
 		// The group is one whose members went with an earlier coordinator.
 		return kerr.UnknownMemberID
 	case m.Transactional || m.Version < 9:
@@ -83,11 +86,12 @@ func (c *Coordinator) CheckFetch(name string, member *string, epoch int32) *kerr
 func (g *classic) checkFetch(*string, int32) *kerr.Error { return nil }
 
 // CheckDelete reports whether offsets of the group may be deleted, and of
-// which topics not; a nil error is yes.
-func (c *Coordinator) CheckDelete(name string) (subscribed func(topic string) bool, err *kerr.Error) {
+// which topics not; a nil error is yes. Stored is whether the host has offsets
+// of the group.
+func (c *Coordinator) CheckDelete(name string, stored bool) (subscribed func(topic string) bool, err *kerr.Error) {
 	e := c.groups[name]
 	switch {
-	case e == nil && !c.opts.Stored(name):
+	case e == nil && !stored:
 		return nil, kerr.GroupIDNotFound
 	case e == nil:
 		return func(string) bool { return false }, nil

@@ -49,6 +49,7 @@ func TestWhoMayCommit(t *testing.T) {
 						c.Member = l
 					}
 				}
+				c.Stored = w.stored["g"]
 				got := error(nil)
 				if err := w.c.CheckCommit(w.now, c); err != nil {
 					got = err
@@ -88,26 +89,26 @@ func TestCommitKeepsTheSession(t *testing.T) {
 
 func TestWhichOffsetsMayBeDeleted(t *testing.T) {
 	w := newWorld(t, Options{})
-	if _, err := w.c.CheckDelete("g"); err != kerr.GroupIDNotFound {
+	if _, err := w.c.CheckDelete("g", w.stored["g"]); err != kerr.GroupIDNotFound {
 		t.Fatal(err)
 	}
 	w.stored["g"] = true
-	if sub, err := w.c.CheckDelete("g"); err != nil || sub("topic-of-range") {
+	if sub, err := w.c.CheckDelete("g", w.stored["g"]); err != nil || sub("topic-of-range") {
 		t.Fatal(err)
 	}
 	l, f := w.pair()
-	sub, err := w.c.CheckDelete("g")
+	sub, err := w.c.CheckDelete("g", w.stored["g"])
 	if err != nil || !sub("topic-of-range") || sub("other") {
 		t.Fatal(err, "not the topics that members subscribed to")
 	}
 	w.leave(leaver(l, ""), leaver(f, ""))
-	if sub, err := w.c.CheckDelete("g"); err != nil || sub("topic-of-range") {
+	if sub, err := w.c.CheckDelete("g", w.stored["g"]); err != nil || sub("topic-of-range") {
 		t.Fatal(err)
 	}
 	req := joinReq("")
 	req.Group, req.ProtocolType, req.Version = "workers", "connect", 3
 	w.join(req)
-	if _, err := w.c.CheckDelete("workers"); err != kerr.NonEmptyGroup {
+	if _, err := w.c.CheckDelete("workers", false); err != kerr.NonEmptyGroup {
 		t.Fatal(err)
 	}
 }

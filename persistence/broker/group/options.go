@@ -33,11 +33,9 @@ type Options struct {
 	// MaxBytes bounds what all members together are remembered by: ids,
 	// subscriptions and assignments; 0 is 64 MiB.
 	MaxBytes int
-	// EmptyRetention is how long a group without members and offsets is still
-	// listed; 0 is 10 minutes.
+	// EmptyRetention is how long a group without members is remembered; 0 is 10
+	// minutes. Then it is known by its offsets, if it has any.
 	EmptyRetention time.Duration
-	// Stored tells whether the host holds offsets of a group; nil is no.
-	Stored func(group string) bool
 	// Activity is told when a group gets its first member and when it has lost
 	// its last; nil is nobody.
 	Activity func(group string, active bool)
@@ -67,9 +65,6 @@ func (o Options) ensureDefaults() Options {
 	o.MaxGroups = cmp.Or(o.MaxGroups, 10_000)
 	o.MaxBytes = cmp.Or(o.MaxBytes, 64<<20)
 	o.EmptyRetention = cmp.Or(o.EmptyRetention, 10*time.Minute)
-	if o.Stored == nil {
-		o.Stored = func(string) bool { return false }
-	}
 	if o.Activity == nil {
 		o.Activity = func(string, bool) {}
 	}

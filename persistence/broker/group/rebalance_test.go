@@ -111,22 +111,15 @@ func TestPendingSyncTimeout(t *testing.T) {
 }
 
 func TestEmptyGroupIsForgotten(t *testing.T) {
-	for _, stored := range []bool{false, true} {
-		w := newWorld(t, Options{})
-		w.pair()
-		w.stored["g"] = stored
-		w.pass(9 * time.Minute)
-		if groups, _ := w.c.Members(); groups != 1 {
-			t.Fatal("forgotten early")
-		}
-		w.pass(3 * time.Minute)
-		groups, _ := w.c.Members()
-		if stored && groups != 1 || !stored && groups != 0 {
-			t.Fatalf("stored %v: %d groups", stored, groups)
-		}
-		if len(w.c.due) != groups {
-			t.Fatalf("%d deadlines of %d groups", len(w.c.due), groups)
-		}
+	w := newWorld(t, Options{})
+	w.pair()
+	w.pass(9 * time.Minute)
+	if !w.c.Known("g") {
+		t.Fatal("forgotten early")
+	}
+	w.pass(3 * time.Minute)
+	if w.c.Known("g") || len(w.c.due) != 0 {
+		t.Fatalf("known %v, %d deadlines", w.c.Known("g"), len(w.c.due))
 	}
 }
 

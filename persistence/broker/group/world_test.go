@@ -26,7 +26,6 @@ func newWorld(t *testing.T, o Options) *world {
 	}
 	ids := 0
 	o.NewID = func() string { ids++; return fmt.Sprint(ids) }
-	o.Stored = func(g string) bool { return w.stored[g] }
 	w.c = New(o)
 	return w
 }
@@ -175,7 +174,7 @@ func (w *world) want(code int16, want error) {
 
 func (w *world) state(want string) {
 	w.t.Helper()
-	if got := w.c.Describe("g", 5).State; got != want {
+	if got := w.c.Describe("g", 5, w.stored["g"]).State; got != want {
 		w.t.Fatalf("state %s, want %s", got, want)
 	}
 }
