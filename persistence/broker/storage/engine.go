@@ -56,7 +56,7 @@ type engine struct {
 // newEngine locks the directory. The database is not open yet.
 func newEngine(o Options) (*engine, error) {
 	dir := o.FS.PathJoin(o.Dir, contentsDir)
-	if err := o.FS.MkdirAll(dir, 0o700); err != nil {
+	if err := makeDir(o.FS, dir); err != nil {
 		return nil, fmt.Errorf("make directory of the log: %w", err)
 	}
 	lock, err := pebble.LockDirectory(dir, o.FS)
@@ -64,6 +64,31 @@ func newEngine(o Options) (*engine, error) {
 		return nil, fmt.Errorf("lock the log in %s, which another process may have open: %w", o.Dir, err)
 	}
 	return &engine{opts: o, lock: lock, failed: make(chan struct{}, 1)}, nil
+}
+
+// makeDir makes a directory with its parents so that a crash leaves all of their
+// names.
+func makeDir(fs vfs.FS, dir string) error {
+	var missing []string
+	for d := dir; ; d = fs.PathDir(d) {
+		if _, err := fs.Stat(d); err == nil || d == fs.PathDir(d) {
+			break
+		}
+		missing = append(missing, d)
+	}
+	if err := fs.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	for _, d := range missing {
+		parent, err := fs.OpenDir(fs.PathDir(d))
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(parent.Sync(), parent.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // open opens the database, for reading only when that is all the disk allows.
