@@ -140,7 +140,7 @@ func settled(t testing.TB, f func() int16) int16 {
 		switch c {
 		case kerr.ConcurrentTransactions.Code, kerr.CoordinatorLoadInProgress.Code, kerr.CoordinatorNotAvailable.Code, kerr.NotCoordinator.Code:
 			if time.Now().Before(end) {
-				time.Sleep(20 * time.Millisecond)
+				<-time.After(20 * time.Millisecond)
 				continue
 			}
 		}
@@ -155,6 +155,6 @@ func eventually(t testing.TB, what string, f func() bool) {
 		if time.Now().After(end) {
 			t.Fatalf("%s: not in %v", what, patience)
 		}
-		time.Sleep(50 * time.Millisecond)
+		<-time.After(50 * time.Millisecond)
 	}
 }
