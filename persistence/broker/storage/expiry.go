@@ -30,7 +30,7 @@ func (l *Log) housekeepingLoop() {
 			err = l.housekeep(ctx)
 		}
 		if err != nil && !errors.Is(err, ErrClosed) && !errors.Is(err, errStorage) {
-			l.opts.Logger.Error("housekeeping of the log", "err", err)
+			l.opts.Logger.Error("housekeeping of the log", "err", err.Error())
 		}
 	}
 }

@@ -80,7 +80,7 @@ func (l *Log) begin() (*state, error) {
 		if !e.isUnborn() {
 			return nil, err
 		}
-		l.opts.Logger.Warn("making a log anew whose making was cut short", "dir", l.opts.Dir, "err", err)
+		l.opts.Logger.Warn("making a log anew whose making was cut short", "dir", l.opts.Dir, "err", err.Error())
 		if err := e.clear(); err != nil {
 			return nil, fmt.Errorf("clear %s: %w", e.dir(), err)
 		}

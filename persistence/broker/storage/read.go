@@ -73,13 +73,13 @@ func (l *Log) readError(err error) error {
 	case errors.As(err, &known):
 		return known
 	case pebble.IsCorruptionError(err):
-		l.opts.Logger.Error("reading the log: a file is damaged", "err", err)
+		l.opts.Logger.Error("reading the log: a file is damaged", "err", err.Error())
 		l.metrics.damaged.Inc()
 		return kerr.CorruptMessage
 	case errors.Is(err, errNoDatabase):
 		return kerr.KafkaStorageError
 	}
-	l.opts.Logger.Error("reading the log", "err", err)
+	l.opts.Logger.Error("reading the log", "err", err.Error())
 	return kerr.KafkaStorageError
 }
 
@@ -99,7 +99,7 @@ func (l *Log) readBatches(db pebble.Reader, p *partition, r Read, end int64, f *
 		if err != nil {
 			l.metrics.damaged.Inc()
 			l.opts.Logger.Error("a stored batch is damaged and was not given out",
-				"topic", p.tp.Topic, "partition", p.tp.Partition, "offset", base, "bytes", len(value), "err", err)
+				"topic", p.tp.Topic, "partition", p.tp.Partition, "offset", base, "bytes", len(value), "err", err.Error())
 			if len(f.Batches) > begin {
 				return false, nil
 			}

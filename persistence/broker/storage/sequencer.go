@@ -23,6 +23,7 @@ type sequencer struct {
 	// down is why nothing can be written now; nil: it can.
 	down   error
 	retry  *time.Timer
+	due    bool // it is time to try again
 	window window
 }
 
@@ -35,6 +36,12 @@ func (s *sequencer) run() {
 	defer gather.Stop()
 	var ops []*op
 	for {
+		if s.due && !s.busy {
+			s.due = false
+			if s.down != nil {
+				s.reopen()
+			}
+		}
 		var done bool
 		if s.cur.room() > 0 {
 			ops, done = s.l.queue.take(ops[:0], s.cur.room())
@@ -81,9 +88,7 @@ func (s *sequencer) run() {
 				s.recover(result{err: errCut})
 			}
 		case <-s.retry.C:
-			if s.down != nil && !s.busy {
-				s.reopen()
-			}
+			s.due = true
 		}
 	}
 }
@@ -117,7 +122,7 @@ func (s *sequencer) newBuild() *build { return &build{st: s.st, db: s.l.engine} 
 // recover fails what was built on a commit that failed, and loads the state
 // again.
 func (s *sequencer) recover(r result) {
-	s.l.opts.Logger.Error("writing the log failed; loading what is on the disk", "err", r.err)
+	s.l.opts.Logger.Error("writing the log failed; loading what is on the disk", "err", r.err.Error())
 	s.l.metrics.failures.Inc()
 	s.down = r.err
 	var again []*op
@@ -136,7 +141,7 @@ func (s *sequencer) recover(r result) {
 	}
 	s.cur = s.newBuild()
 	if err := s.l.engine.shut(r.panicked); err != nil {
-		s.l.opts.Logger.Warn("closing the failed database", "err", err)
+		s.l.opts.Logger.Warn("closing the failed database", "err", err.Error())
 	}
 	s.reopen()
 	for _, o := range again {
@@ -151,7 +156,7 @@ func (s *sequencer) reopen() {
 	cause := s.down
 	if e.db != nil { // open for reading only
 		if err := e.shut(false); err != nil {
-			s.l.opts.Logger.Warn("closing the log before it is opened again", "err", err)
+			s.l.opts.Logger.Warn("closing the log before it is opened again", "err", err.Error())
 		}
 	}
 	err := e.open(false)
@@ -168,7 +173,7 @@ func (s *sequencer) reopen() {
 		return
 	}
 	if !errors.Is(s.down, cause) {
-		s.l.opts.Logger.Warn("the log can't be written yet", "err", cause)
+		s.l.opts.Logger.Warn("the log can't be written yet", "err", cause.Error())
 	}
 	s.down = cause
 	s.retry.Reset(reopenPause)
