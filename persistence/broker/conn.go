@@ -3,14 +3,20 @@ package broker
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"runtime/debug"
 	"slices"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/gemello/gemello/internal/invariants"
 )
 
 // maxInflight bounds the requests of a connection that are not answered yet.
@@ -32,6 +38,9 @@ type conn struct {
 
 	ctx    context.Context
 	cancel context.CancelFunc
+
+	idle             atomic.Int64 // since when the next request is awaited; 0 if it is not
+	reading, writing step
 
 	mu       sync.Mutex // guards what follows; not held during I/O
 	queue    []*slot    // requests not answered, oldest first
@@ -58,7 +67,8 @@ func (s *slot) finish(resp kmsg.Response) {
 	c.mu.Lock()
 	if s.finished {
 		c.mu.Unlock()
-		panic("broker: request answered twice")
+		invariants.Check(false, "request %d answered twice", s.correlationID)
+		return
 	}
 	s.resp, s.finished = resp, true
 	if s.pipelined {
@@ -104,7 +114,10 @@ func (c *conn) run() {
 	c.session = c.server.guard.newSession(c)
 	var writer sync.WaitGroup
 	writer.Go(c.write)
-	err := c.read()
+	err := c.shakeHands()
+	if err == nil {
+		err = c.read()
+	}
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) && c.ctx.Err() == nil {
 		c.server.metrics.refused.Inc()
 		c.server.opts.Logger.Debug("log connection ended", "remote", c.nc.RemoteAddr().String(), "error", err)
@@ -123,6 +136,19 @@ func (c *conn) run() {
 	for _, s := range left {
 		s.drop()
 	}
+}
+
+// handshakeTimeout bounds the TLS handshake.
+const handshakeTimeout = 10 * time.Second
+
+func (c *conn) shakeHands() error {
+	tc, ok := c.nc.(*tls.Conn)
+	if !ok {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(c.ctx, handshakeTimeout)
+	defer cancel()
+	return tc.HandshakeContext(ctx)
 }
 
 // read takes requests until the connection ends.
@@ -162,7 +188,7 @@ func (c *conn) serve(f frame) error {
 	}
 	r.handler.served.Inc()
 	c.server.metrics.received.Add(float64(4 + headerStart + len(f.rest)))
-	resp, err := r.handler.serve(r)
+	resp, err := r.serve()
 	if err != nil {
 		r.reply(nil)
 		return fmt.Errorf("%s version %d: %w", r.handler.key.Name(), r.header.version, err)
@@ -172,6 +198,25 @@ func (c *conn) serve(f frame) error {
 	}
 	return nil
 }
+
+// serve calls the handler. One that panics is an error of ours, which must not
+// end the process that the log is a part of: the connection is closed.
+func (r *request) serve() (resp kmsg.Response, err error) {
+	if !invariants.Enabled {
+		defer func() {
+			if v := recover(); v != nil {
+				s := r.conn.server
+				s.metrics.panics.Inc()
+				s.opts.Logger.Error("log request panicked", "request", r.handler.key.Name(), "version", r.header.version,
+					"panic", v, "stack", string(debug.Stack()))
+				err = errPanicked
+			}
+		}()
+	}
+	return r.handler.serve(r)
+}
+
+var errPanicked = errors.New("the handler panicked")
 
 // decode turns a frame into a request.
 func (c *conn) decode(f frame) (*request, error) {

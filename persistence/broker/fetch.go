@@ -101,7 +101,6 @@ func (f *fetching) look() bool {
 	least := 2 * min(f.want, oneBatch)
 	if f.memory.n < least && !f.memory.try(least-f.memory.n) {
 		f.starved = true
-		s.metrics.throttled.Inc()
 		return false
 	}
 	return f.readAll(int(min(f.want, f.memory.n/2)))

@@ -50,7 +50,7 @@ func (f *fetching) wait() {
 func (f *fetching) awaitRoom() {
 	ctx, cancel := context.WithTimeout(f.request.ctx, max(time.Until(f.deadline), roomTimeout))
 	defer cancel()
-	if f.memory.take(ctx, 2*min(f.want, oneBatch)) != nil {
+	if f.server.awaitRoom(ctx, &f.memory, 2*min(f.want, oneBatch)) != nil {
 		f.want = 0
 	}
 	f.starved = false

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -47,9 +48,8 @@ var errBusy = errors.New("too many bytes of requests under way")
 // readFrame reads the next request whole. Only as much memory is taken as has
 // arrived.
 func (s *Server) readFrame(c *conn, src *bufio.Reader) (frame, error) {
-	c.nc.SetReadDeadline(time.Now().Add(s.idleTimeout(c)))
 	var head [4 + headerStart]byte
-	if _, err := io.ReadFull(src, head[:4]); err != nil {
+	if err := s.awaitFrame(c, src, head[:4]); err != nil {
 		return frame{}, err
 	}
 	c.nc.SetReadDeadline(time.Now().Add(frameTimeout))
@@ -76,6 +76,22 @@ func (s *Server) readFrame(c *conn, src *bufio.Reader) (frame, error) {
 		return f, err
 	}
 	return s.readLarge(c, src, f, int(size))
+}
+
+// awaitFrame reads the first bytes of a request. A client that waits for an
+// answer is not idle.
+func (s *Server) awaitFrame(c *conn, src *bufio.Reader, head []byte) error {
+	c.idle.Store(time.Now().UnixNano())
+	defer c.idle.Store(0)
+	for {
+		c.nc.SetReadDeadline(time.Now().Add(s.idleTimeout(c)))
+		n, err := io.ReadFull(src, head)
+		var timeout net.Error
+		if n == 0 && errors.As(err, &timeout) && timeout.Timeout() && c.busy() {
+			continue
+		}
+		return err
+	}
 }
 
 // idleTimeout is shorter for those who have not said who they are.
@@ -106,6 +122,7 @@ func (s *Server) readLarge(c *conn, src *bufio.Reader, f frame, size int) (frame
 	}
 	room := min(size, firstRead)
 	buf := []byte(nil)
+	defer c.reading.end()
 	fail := func(err error) (frame, error) {
 		held.release()
 		s.buffers.put(buf)
@@ -121,8 +138,13 @@ func (s *Server) readLarge(c *conn, src *bufio.Reader, f frame, size int) (frame
 		n := len(grown)
 		buf = grown[:room]
 		c.nc.SetReadDeadline(time.Now().Add(frameTimeout))
-		if _, err := io.ReadFull(src, buf[n:]); err != nil {
-			return fail(err)
+		for n < room {
+			c.reading.begin()
+			end := min(room, n+stepBytes)
+			if _, err := io.ReadFull(src, buf[n:end]); err != nil {
+				return fail(err)
+			}
+			n = end
 		}
 		if room == size {
 			break
@@ -142,13 +164,10 @@ func (s *Server) readLarge(c *conn, src *bufio.Reader, f frame, size int) (frame
 // makeRoom takes n bytes of the budget. A connection that waits too long is
 // closed, and what it holds comes back.
 func (s *Server) makeRoom(c *conn, held *lease, n int64) error {
-	if held.try(n) {
-		return nil
-	}
-	s.metrics.throttled.Inc()
+	c.reading.end() // it is not the client that keeps others waiting
 	ctx, cancel := context.WithTimeout(c.ctx, roomTimeout)
 	defer cancel()
-	if held.take(ctx, n) != nil {
+	if s.awaitRoom(ctx, held, n) != nil {
 		return errBusy
 	}
 	return nil

@@ -14,6 +14,7 @@ type metrics struct {
 	fetched     prometheus.Counter
 	throttled   prometheus.Counter
 	refused     prometheus.Counter
+	panics      prometheus.Counter
 }
 
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
@@ -33,12 +34,13 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		fetched:   counter("fetch_bytes_total", "Bytes of record batches sent to consumers."),
 		throttled: counter("requests_throttled_total", "Requests that waited for room in memory, and fetches that were cut short for want of it."),
 		refused:   counter("connections_refused_total", "Connections ended for what they sent or did not read."),
+		panics:    counter("request_panics_total", "Requests whose handler panicked."),
 	}
 	if r == nil {
 		return m, nil
 	}
 	for _, c := range []prometheus.Collector{
-		m.connections, m.accepted, m.requests, m.received, m.sent, m.appends, m.appended, m.fetched, m.throttled, m.refused,
+		m.connections, m.accepted, m.requests, m.received, m.sent, m.appends, m.appended, m.fetched, m.throttled, m.refused, m.panics,
 	} {
 		if err := r.Register(c); err != nil {
 			return nil, err

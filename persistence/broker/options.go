@@ -73,9 +73,15 @@ type Options struct {
 	// MaxFetchBytes bounds the records that responses under way hold in memory;
 	// 0 is 128 MiB.
 	MaxFetchBytes int64
-	// IdleTimeout ends a connection that asks nothing; 0 is 10 minutes.
-	// WriteTimeout ends one that does not read its responses; 0 is 30 seconds.
+	// IdleTimeout ends a connection that asks nothing; 0 is 10 minutes. A
+	// twentieth of it is enough when there are MaxConnections.
+	// WriteTimeout ends one that does not read its responses, and a tenth of it
+	// one that stands still in a request or response while others wait for the
+	// memory that it holds; 0 is 30 seconds.
 	IdleTimeout, WriteTimeout time.Duration
+	// Housekeeping is the pause between rounds of expiry, retention and
+	// compaction; 0 is the storage's default.
+	Housekeeping time.Duration
 	// CacheBytes is the storage's cache; 0 is its default.
 	CacheBytes int64
 	// Logger takes what the server decides and what goes wrong; nil discards.

@@ -108,7 +108,7 @@ func (s *Server) start(ctx context.Context) error {
 		}
 		s.lock = lock
 		if _, err := os.Stat(filepath.Join(s.opts.Dir, oldFile)); err == nil {
-			return fmt.Errorf("log data directory %s was written by an earlier version, whose logs this one does not read; start with an empty one", s.opts.Dir)
+			return fmt.Errorf("log data directory %s holds the log of an earlier version, which this one can't read; take the devices along (gemello device export with that version) and start with a new data directory", s.opts.Dir)
 		}
 	}
 	// The port comes first: it is the likeliest to be refused, and nothing has
@@ -152,6 +152,7 @@ func (s *Server) storageOptions() storage.Options {
 		RetentionBytes: s.opts.RetentionBytes,
 		Floor:          s.opts.Floor,
 		GroupActive:    s.groups.active,
+		Housekeeping:   s.opts.Housekeeping,
 		CacheBytes:     s.opts.CacheBytes,
 		Logger:         s.opts.Logger,
 		Registerer:     s.opts.Registerer,
@@ -159,12 +160,10 @@ func (s *Server) storageOptions() storage.Options {
 }
 
 // accept takes connections until the listener is closed. Those above the limit
-// wait in the system's queue.
+// wait in the system's queue until one has ended or was idle for long enough.
 func (s *Server) accept() {
 	for {
-		select {
-		case s.slots <- struct{}{}:
-		case <-s.ctx.Done():
+		if !s.awaitSlot() {
 			return
 		}
 		nc, err := s.listener.Accept()

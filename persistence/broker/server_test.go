@@ -30,7 +30,7 @@ func TestStartRefusesInOneLineWithARemedy(t *testing.T) {
 		"no directory":           {Options{}, "set data"},
 		"directory in use":       {Options{Dir: dir}, "in use by"},
 		"a file in its place":    {Options{Dir: file}, "choose another"},
-		"written by the old log": {Options{Dir: old}, "empty one"},
+		"written by the old log": {Options{Dir: old}, "new data directory"},
 		"port in use":            {Options{Dir: t.TempDir(), Listen: running.Addr()}, "port is in use"},
 		"not an address":         {Options{Dir: t.TempDir(), Listen: "9092"}, "want host:port"},
 		"open to the world":      {Options{Dir: t.TempDir(), Listen: "192.0.2.1:9092"}, "--auth"},

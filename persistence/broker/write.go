@@ -46,10 +46,16 @@ func (c *conn) send(b []byte) {
 		return
 	}
 	c.nc.SetWriteDeadline(time.Now().Add(c.server.opts.WriteTimeout + time.Duration(len(b)/slowest)*time.Second))
-	n, err := c.nc.Write(b)
-	c.server.metrics.sent.Add(float64(n))
-	if err != nil {
-		c.abort()
+	defer c.writing.end()
+	for len(b) > 0 {
+		c.writing.begin()
+		n, err := c.nc.Write(b[:min(len(b), stepBytes)])
+		c.server.metrics.sent.Add(float64(n))
+		if err != nil {
+			c.abort()
+			return
+		}
+		b = b[n:]
 	}
 }
 
