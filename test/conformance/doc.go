@@ -11,6 +11,6 @@
 // minutes: log.retention.check.interval.ms, log.initial.task.delay.ms,
 // log.cleaner.backoff.ms and
 // transaction.abort.timed.out.transaction.cleanup.interval.ms of 1000,
-// group.min.session.timeout.ms of 1000, group.initial.rebalance.delay.ms of 0,
-// and one replica for the internal topics.
+// group.initial.rebalance.delay.ms of 0, and one replica for the internal
+// topics.
 package conformance

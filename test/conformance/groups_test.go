@@ -297,7 +297,8 @@ func TestGroupJoinOfOldClients(t *testing.T) {
 
 // session.timeout.ms: who is not heard of is out.
 func TestGroupSessionTimeout(t *testing.T) {
-	m := alone(t, dial(t), joinOptions{session: time.Second})
+	t.Parallel()
+	m := alone(t, dial(t), joinOptions{session: 6 * time.Second})
 	eventually(t, "the end of the session", func() bool {
 		d := describeGroup(m.w, m.group)
 		return d.State == "Empty" && len(d.Members) == 0
@@ -309,7 +310,7 @@ func TestGroupSessionTimeout(t *testing.T) {
 func TestGroupRebalanceTimeout(t *testing.T) {
 	slow := alone(t, dial(t), joinOptions{rebalance: time.Second})
 	b := &member{w: dial(t), group: slow.group}
-	wait := b.joining(joinOptions{})
+	wait := b.joining(joinOptions{rebalance: time.Second})
 	r := wait()
 	if r.ErrorCode != 0 || r.LeaderID != b.id || len(r.Members) != 1 {
 		t.Errorf("%+v", r)

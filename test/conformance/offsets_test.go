@@ -302,6 +302,9 @@ func TestOffsetsInTransactionsOfMembers(t *testing.T) {
 		fresh := newOwner(t, w, o.txnID, time.Minute)
 		fenced, *o = *o, *fresh
 	}
-	code(t, "of a producer that was replaced", fenced.commitOffsets(3, m, tp, 9), kerr.InvalidProducerEpoch)
+	// Clients take both codes for the same.
+	if c := fenced.commitOffsets(3, m, tp, 9); c != kerr.InvalidProducerEpoch.Code && c != kerr.ProducerFenced.Code {
+		t.Errorf("of a producer that was replaced: %v", kerr.ErrorForCode(c))
+	}
 	code(t, "of a producer that was replaced, to AddOffsetsToTxn", addOffsets(&fenced, 3, m.group), kerr.ProducerFenced)
 }
