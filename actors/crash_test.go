@@ -19,7 +19,7 @@ import (
 
 	"github.com/gemello/gemello/actors"
 	"github.com/gemello/gemello/actors/partition"
-	"github.com/gemello/gemello/persistence/embedded"
+	"github.com/gemello/gemello/persistence/broker"
 	"github.com/gemello/gemello/persistence/eventlog"
 	"github.com/gemello/gemello/windows"
 )
@@ -139,7 +139,7 @@ const (
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	server, err := embedded.Start(t.Context(), embedded.Options{Dir: t.TempDir()})
+	server, err := broker.Start(t.Context(), broker.Options{Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/gemello/gemello/actors"
 	"github.com/gemello/gemello/actors/partition"
 	"github.com/gemello/gemello/cluster"
-	"github.com/gemello/gemello/persistence/embedded"
+	"github.com/gemello/gemello/persistence/broker"
 	"github.com/gemello/gemello/persistence/eventlog"
 	"github.com/gemello/gemello/windows"
 )
@@ -29,7 +29,7 @@ type harness struct {
 
 func newHarness(t *testing.T) *harness {
 	t.Helper()
-	server, err := embedded.Start(t.Context(), embedded.Options{Dir: t.TempDir()})
+	server, err := broker.Start(t.Context(), broker.Options{Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}

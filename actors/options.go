@@ -60,7 +60,6 @@ type Options struct {
 	StateBudget  int64         // bytes of window state in memory on this node; 0: 256 MiB
 	CacheBytes   int64         // block cache that all stores share; 0: 32 MiB
 	FlushRecords int64         // input that a restart may have to replay; 0: 200,000 records a core
-	TrustLogTime bool          // the device log stamps records itself
 
 	Appender eventlog.AppenderOptions // bounds of what is on its way into the device log
 	Topics   eventlog.HubTopicOptions // retention of the hub's topics

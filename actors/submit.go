@@ -3,6 +3,7 @@ package actors
 import (
 	"context"
 	"fmt"
+	"strconv"
 
 	"github.com/gemello/gemello/actors/partition"
 	"github.com/gemello/gemello/device"
@@ -54,9 +55,8 @@ func (n *Node) call(ctx context.Context, kind, deviceID string, body []byte, hea
 // have it.
 func (n *Node) append(ctx context.Context, r *eventlog.Record, done func(error)) {
 	now := n.now()
-	if n.options.TrustLogTime {
-		r.Headers = append(r.Headers, eventlog.Header{Key: device.HeaderClock, Value: fmt.Append(nil, now.UnixMilli())})
-	}
+	// The log stamps records; this clock goes along beside.
+	r.Headers = append(r.Headers, eventlog.Header{Key: device.HeaderClock, Value: strconv.AppendInt(nil, now.UnixMilli(), 10)})
 	r.Timestamp = now
 	n.appender.Append(ctx, r, func(_ *eventlog.Record, err error) {
 		switch {

@@ -17,7 +17,7 @@ import (
 	"github.com/gemello/gemello/actors"
 	"github.com/gemello/gemello/actors/partition"
 	"github.com/gemello/gemello/device"
-	"github.com/gemello/gemello/persistence/embedded"
+	"github.com/gemello/gemello/persistence/broker"
 	"github.com/gemello/gemello/persistence/eventlog"
 	"github.com/gemello/gemello/windows"
 )
@@ -91,7 +91,7 @@ type isolationRound struct {
 }
 
 func (r *isolationRound) run(ctx context.Context, dir string) (err error) {
-	server, err := embedded.Start(ctx, embedded.Options{Dir: filepath.Join(dir, "log"), SyncWrites: true, Logger: r.Logger})
+	server, err := broker.Start(ctx, broker.Options{Dir: filepath.Join(dir, "log"), SyncWrites: true, Logger: r.Logger})
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -11,6 +12,7 @@ import (
 func (a *app) newBenchMQTTCmd() *cobra.Command {
 	o := bench.MQTTOptions{}
 	var profile string
+	var syncDelay time.Duration
 	cmd := &cobra.Command{
 		Use:   "mqtt",
 		Short: "QoS 1 telemetry into a node of its own, in turn with mosquitto, on this machine",
@@ -24,13 +26,17 @@ func (a *app) newBenchMQTTCmd() *cobra.Command {
 			if profile != "" {
 				o.ServeArgs = append(o.ServeArgs, "--cpuprofile", profile)
 			}
+			if syncDelay > 0 {
+				o.ServeArgs = append(o.ServeArgs, "--sync-delay", syncDelay.String())
+			}
 			return bench.MQTT(ctx, o, a.stdout)
 		},
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.Dir, "dir", "", "directory for the node's data; empty: the system's temporary one")
 	f.StringVar(&o.Host, "host", "127.0.0.1", "loopback address of the node")
-	f.IntVar(&o.Connections, "connections", 200, "clients")
+	f.IntVar(&o.Connections, "devices", 200, "devices, each with a connection")
+	f.DurationVar(&syncDelay, "sync-delay", 0, "let syncs of the node's log take at least so long")
 	f.IntVar(&o.Window, "window", 20, "messages in flight a client")
 	f.IntVar(&o.Payload, "payload", 110, "bytes of a message")
 	f.IntVar(&o.Rounds, "rounds", 3, "rounds of each server, in turn")

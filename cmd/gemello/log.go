@@ -8,12 +8,16 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/spf13/cobra"
 
-	"github.com/gemello/gemello/persistence/embedded"
+	"github.com/gemello/gemello/persistence/broker"
 )
 
 func newLogCmd(a *app) *cobra.Command {
@@ -37,12 +41,14 @@ func newLogCmd(a *app) *cobra.Command {
 	retentionBytes := &keyFlag{kind: "size", shown: f.retentionBytes.String()}
 	fs.Var(retention, "retention", "how long records are kept in topics that don't say")
 	fs.Var(retentionBytes, "retention-bytes", "how much is kept in all")
+	fs.StringVar(&f.metrics, "metrics", "", "address to serve /metrics on, open to all who reach it; empty: nowhere")
 	fs.StringVar(&f.logging.Level, "log-level", "info", "debug, info, warn or error")
 	fs.DurationVar(&f.housekeeping, "housekeeping", 0, "pause between rounds of retention and compaction; 0: the default")
-	fs.Int64Var(&f.compactBytes, "compact-bytes", 0, "growth of compacted topics that is worth a compaction; 0: the default")
-	for _, name := range []string{"housekeeping", "compact-bytes"} {
-		_ = fs.MarkHidden(name) // for gemello verify
+	fs.DurationVar(&f.syncDelay, "sync-delay", 0, "what a sync takes at least")
+	for _, name := range []string{"housekeeping", "sync-delay"} {
+		_ = fs.MarkHidden(name) // for gemello verify and gemello bench
 	}
+	cmd.AddCommand(newLogToolCmds(a)...)
 	f.logging.Format = "text"
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		for _, s := range []struct {
@@ -66,10 +72,10 @@ type logFlags struct {
 	app                     *app
 	data, listen, advertise string
 	auth, cert, key         string
+	metrics                 string
 	retention               Duration
 	retentionBytes          Size
-	housekeeping            time.Duration
-	compactBytes            int64
+	housekeeping, syncDelay time.Duration
 	logging                 LoggingConfig
 }
 
@@ -86,7 +92,12 @@ func (f *logFlags) run(cmd *cobra.Command) error {
 	privateUmask()
 	ctx, stop := interruptible(cmd.Context())
 	defer stop()
-	server, err := embedded.Start(ctx, o)
+	stopMetrics, err := f.serveMetrics(&o)
+	if err != nil {
+		return err
+	}
+	defer stopMetrics()
+	server, err := broker.Start(ctx, o)
 	if err != nil {
 		return usagef("%v", err)
 	}
@@ -97,12 +108,41 @@ func (f *logFlags) run(cmd *cobra.Command) error {
 	return server.Close()
 }
 
+// serveMetrics gives the log a registry and shows what is in it.
+func (f *logFlags) serveMetrics(o *broker.Options) (stop func(), err error) {
+	if f.metrics == "" {
+		return func() {}, nil
+	}
+	socket, err := net.Listen("tcp", f.metrics)
+	if err != nil {
+		return nil, usagef("--metrics: %v; choose another address", err)
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	o.Registerer = registry
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10, ErrorLog: discardLog}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = server.Serve(socket) // until it is closed
+	}()
+	return func() {
+		server.Close()
+		<-ended
+	}, nil
+}
+
 // options checks the flags.
-func (f *logFlags) options(logger *slog.Logger) (embedded.Options, error) {
-	o := embedded.Options{
+func (f *logFlags) options(logger *slog.Logger) (broker.Options, error) {
+	o := broker.Options{
 		Dir: f.data, Advertise: f.advertise, SyncWrites: true,
 		Retention: time.Duration(f.retention), RetentionBytes: int64(f.retentionBytes), Logger: logger,
-		Housekeeping: f.housekeeping, CompactBytes: f.compactBytes,
+		Housekeeping: f.housekeeping,
+	}
+	if f.syncDelay > 0 {
+		o.FS = broker.SlowDisk(f.syncDelay)
 	}
 	if f.data == "" {
 		return o, usagef("log: --data is needed: the directory where the log is kept")
@@ -135,12 +175,12 @@ func (f *logFlags) options(logger *slog.Logger) (embedded.Options, error) {
 }
 
 // readUsers reads USER:PASSWORD lines. Errors hold no password.
-func readUsers(file string) ([]embedded.User, error) {
+func readUsers(file string) ([]broker.User, error) {
 	b, err := readSmallFile(file)
 	if err != nil {
 		return nil, usagef("--auth: %v; name a readable file with one USER:PASSWORD a line", err)
 	}
-	var users []embedded.User
+	var users []broker.User
 	seen := make(map[string]bool)
 	lines := bufio.NewScanner(bytes.NewReader(b))
 	for n := 1; lines.Scan(); n++ {
@@ -156,7 +196,7 @@ func readUsers(file string) ([]embedded.User, error) {
 			return nil, usagef("--auth: %s:%d: user %q is given twice; remove one", file, n, name)
 		}
 		seen[name] = true
-		users = append(users, embedded.User{Name: name, Password: password})
+		users = append(users, broker.User{Name: name, Password: password})
 	}
 	if len(users) == 0 {
 		return nil, usagef("--auth: %s names no user; allowed: one USER:PASSWORD a line", file)

@@ -5,6 +5,8 @@ import (
 	"context"
 	"io"
 	"net"
+	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -21,8 +23,9 @@ func TestLogServesUntilInterrupted(t *testing.T) {
 		lookupEnv: func(string) (string, bool) { return "", false }}
 	code := make(chan int, 1)
 	users := writeTemp(t, "users", "# comment\nann:s3cret\n")
+	metrics := freeAddress(t)
 	go func() {
-		code <- a.run(ctx, []string{"log", "--data", filepath.Join(t.TempDir(), "log"), "--listen", "127.0.0.1:0", "--auth", users, "--log-level", "error"})
+		code <- a.run(ctx, []string{"log", "--data", filepath.Join(t.TempDir(), "log"), "--listen", "127.0.0.1:0", "--auth", users, "--log-level", "error", "--metrics", metrics})
 		in.Close()
 	}()
 	line, err := bufio.NewReader(out).ReadString('\n')
@@ -41,10 +44,38 @@ func TestLogServesUntilInterrupted(t *testing.T) {
 		t.Error(err)
 	}
 	log.Close()
+	if page := get(t, "http://"+metrics+"/metrics"); !strings.Contains(page, "gemello_log_commits_total") {
+		t.Errorf("metrics: %s", page)
+	}
 	cancel()
 	if c := <-code; c != exitDone {
 		t.Errorf("exit code %d", c)
 	}
+}
+
+// freeAddress is a loopback address that nothing listens on.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func get(t *testing.T, url string) string {
+	t.Helper()
+	resp, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }
 
 func TestLogNamesWhatIsWrong(t *testing.T) {
@@ -57,6 +88,10 @@ func TestLogNamesWhatIsWrong(t *testing.T) {
 	twice := writeTemp(t, "users", "ann:a\nann:hunter2\n")
 	empty := writeTemp(t, "users", "# nobody\n")
 	users := writeTemp(t, "users", "ann:a\n")
+	old := t.TempDir()
+	if err := os.WriteFile(filepath.Join(old, "meta.json"), []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, tc := range []struct {
 		name  string
 		args  []string
@@ -75,6 +110,8 @@ func TestLogNamesWhatIsWrong(t *testing.T) {
 		{"retention", []string{"--data", "d", "--retention", "long"}, []string{"--retention", `"long"`, "a duration"}},
 		{"size", []string{"--data", "d", "--retention-bytes", "much"}, []string{"--retention-bytes", `"much"`, "a size"}},
 		{"busy port", []string{"--data", "d", "--listen", taken.Addr().String()}, []string{"--listen: port", "in use", "choose another port with --listen"}},
+		{"log of an earlier version", []string{"--data", old, "--listen", "127.0.0.1:0"}, []string{old, "earlier version", "gemello device export", "new data directory"}},
+		{"busy metrics", []string{"--data", "d", "--listen", "127.0.0.1:0", "--metrics", taken.Addr().String()}, []string{"--metrics", "choose another"}},
 		{"a file as data", []string{"--data", users, "--listen", "127.0.0.1:0"}, []string{users}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

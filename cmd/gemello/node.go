@@ -23,7 +23,7 @@ import (
 	"github.com/gemello/gemello/cluster"
 	"github.com/gemello/gemello/device/credential"
 	"github.com/gemello/gemello/ingest/mqtt"
-	"github.com/gemello/gemello/persistence/embedded"
+	"github.com/gemello/gemello/persistence/broker"
 	"github.com/gemello/gemello/persistence/eventlog"
 )
 
@@ -64,10 +64,10 @@ func runNode(ctx context.Context, cfg *Config, env *nodeEnv) (err error) {
 	node, err := actors.Start(ctx, actors.Options{
 		Log: log, Cluster: joinCluster, Hub: cfg.Hub, Data: env.Data.join(), Partitions: int32(cfg.Log.Partitions),
 		CommitEvery: time.Duration(cfg.Commit.Interval), StateBudget: int64(cfg.Limits.WindowMemory),
-		TrustLogTime: len(cfg.Log.Kafka) > 0, Heartbeat: heartbeat(cfg),
-		Appender: eventlog.AppenderOptions{MaxBytes: int(cfg.Limits.AppendBytes)},
-		Topics:   eventlog.HubTopicOptions{Retention: time.Duration(cfg.Log.Retention)},
-		Logger:   env.Logger, Registerer: registry,
+		Heartbeat: heartbeat(cfg),
+		Appender:  eventlog.AppenderOptions{MaxBytes: int(cfg.Limits.AppendBytes)},
+		Topics:    eventlog.HubTopicOptions{Retention: time.Duration(cfg.Log.Retention)},
+		Logger:    env.Logger, Registerer: registry,
 		FlushRecords: env.Trial.flushRecords, Break: actors.Fault(env.Trial.fault),
 	}, env.Adopt)
 	if err != nil {
@@ -132,12 +132,16 @@ func openLog(ctx context.Context, cfg *Config, env *nodeEnv, registry prometheus
 		return o, func() error { return nil }, err
 	}
 	private, readOnly := embeddedAccess(cfg.Hub)
-	server, err := embedded.Start(ctx, embedded.Options{
+	bo := broker.Options{
 		Dir: env.Data.join("log"), Listen: env.Listeners.LogListen, SyncWrites: true,
 		Private: private, ReadOnly: readOnly, PrivatePrefix: cfg.Hub + ".",
 		Retention: time.Duration(cfg.Log.Retention), RetentionBytes: int64(cfg.Log.RetentionBytes),
-		Floor: floor, Logger: env.Logger,
-	})
+		Floor: floor, Logger: env.Logger, Registerer: registry,
+	}
+	if env.SyncDelay > 0 {
+		bo.FS = broker.SlowDisk(env.SyncDelay)
+	}
+	server, err := broker.Start(ctx, bo)
 	if err != nil {
 		return o, nil, usagef("%v", err)
 	}
@@ -201,7 +205,7 @@ func (n *nodeServers) serve(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	gateway := newGateway(n.node, n.cfg.Hostnames, n.policies, n.sealer, n.env.Logger)
-	broker := mqtt.New(mqtt.Options{Hub: gateway, Logger: n.env.Logger, Registerer: n.registry,
+	gate := mqtt.New(mqtt.Options{Hub: gateway, Logger: n.env.Logger, Registerer: n.registry,
 		Limits: mqtt.Limits{Handshakes: n.cfg.Limits.Handshakes}})
 	hub := hubAdapter{n.node}
 	service, err := api.NewService(api.ServiceOptions{
@@ -233,10 +237,10 @@ func (n *nodeServers) serve(ctx context.Context) error {
 		for _, socket := range l.Sockets {
 			g.Add(func() error {
 				if name == "mqtts" {
-					return quiet(broker.ServeTLS(socket, n.env.TLS.Clone()))
+					return quiet(gate.ServeTLS(socket, n.env.TLS.Clone()))
 				}
-				return quiet(broker.Serve(socket))
-			}, func(error) { stopBroker(broker) })
+				return quiet(gate.Serve(socket))
+			}, func(error) { stopMQTT(gate) })
 		}
 	}
 	bridges, err := n.newBridges(ctx)
@@ -254,16 +258,16 @@ func (n *nodeServers) serve(ctx context.Context) error {
 	}
 	n.addHTTP(&g, "admin", admin, adminTLS)
 	if err := n.env.Ready(); err != nil {
-		stopBroker(broker)
+		stopMQTT(gate)
 		return err
 	}
 	return g.Run()
 }
 
-func stopBroker(b *mqtt.Server) {
+func stopMQTT(gate *mqtt.Server) {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout/2)
 	defer cancel()
-	b.Shutdown(ctx)
+	gate.Shutdown(ctx)
 }
 
 // addHTTP serves a handler on all sockets of a listener.

@@ -34,7 +34,10 @@ func newServeCmd(a *app) *cobra.Command {
 	cmd.Flags().BoolVar(&s.demo, "demo", false, "loopback only, free ports, a data directory of its own, simulated devices and a sample pipeline")
 	cmd.Flags().BoolVar(&s.adopt, "adopt", false, "take over a Kafka that already holds this hub's topics")
 	cmd.Flags().StringVar(&s.cpuProfile, "cpuprofile", "", "file for a CPU profile of the whole run")
-	cobra.CheckErr(cmd.Flags().MarkHidden("cpuprofile"))
+	cmd.Flags().DurationVar(&s.syncDelay, "sync-delay", 0, "what a sync of the node's own log takes at least")
+	for _, name := range []string{"cpuprofile", "sync-delay"} {
+		cobra.CheckErr(cmd.Flags().MarkHidden(name)) // for gemello bench
+	}
 	s.trial.add(cmd.Flags())
 	printConfig := cmd.Flags().Bool("print-config", false, "print the effective configuration, secrets masked, and exit")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -73,6 +76,7 @@ type server struct {
 	app         *app
 	demo, adopt bool
 	cpuProfile  string
+	syncDelay   time.Duration
 	trial       trial
 	unknownVars []string
 }
@@ -89,6 +93,7 @@ type nodeEnv struct {
 	Listeners  *boundListeners
 	Adopt      bool
 	Trial      trial
+	SyncDelay  time.Duration // of the node's own log, to measure as on a slower disk
 	// Ready is called by runNode once every listener is served; it writes
 	// run.json, after which commands find the node.
 	Ready func() error
@@ -137,7 +142,7 @@ func (s *server) serve(ctx context.Context, cfg *Config) (err error) {
 	info := newRunInfo(cfg, data, identity, ports)
 	env := &nodeEnv{
 		Logger: logger, Data: data, HubKey: hubKey, AdminToken: token,
-		Identity: identity, TLS: identity.TLSConfig(), Listeners: ports, Adopt: s.adopt, Trial: s.trial,
+		Identity: identity, TLS: identity.TLSConfig(), Listeners: ports, Adopt: s.adopt, Trial: s.trial, SyncDelay: s.syncDelay,
 	}
 	env.Ready = func() error {
 		if err := data.writeRunInfo(info); err != nil {

@@ -115,7 +115,7 @@ func startLog(ctx context.Context, o *Options, dir string) (*process, string, er
 	r, w := io.Pipe()
 	args := []string{"log", "--data", dir, "--listen", loopback(0) + ":0", "--log-level", "info"}
 	if o.Compact {
-		args = append(args, "--housekeeping", "1s", "--compact-bytes", "1")
+		args = append(args, "--housekeeping", "1s")
 	}
 	p, err := startProcess(o, "log", w, args...)
 	if err != nil {

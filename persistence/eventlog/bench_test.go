@@ -12,7 +12,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/gemello/gemello/persistence/embedded"
+	"github.com/gemello/gemello/persistence/broker"
 	"github.com/gemello/gemello/persistence/eventlog"
 )
 
@@ -24,7 +24,7 @@ func durable(b *testing.B) *underTest {
 	if kafka != "" {
 		return newLog(b)
 	}
-	s, err := embedded.Start(within(b), embedded.Options{Dir: b.TempDir(), SyncWrites: true})
+	s, err := broker.Start(within(b), broker.Options{Dir: b.TempDir(), SyncWrites: true})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -11,7 +11,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/gemello/gemello/persistence/embedded"
+	"github.com/gemello/gemello/persistence/broker"
 	"github.com/gemello/gemello/persistence/eventlog"
 )
 
@@ -26,7 +26,7 @@ type underTest struct {
 	*eventlog.Log
 	seed   string
 	prefix string // of all names, so that tests can share a log
-	server *embedded.Server
+	server *broker.Server
 }
 
 // within returns a context that ends a test that hangs.
@@ -42,7 +42,7 @@ func newLog(t testing.TB) *underTest {
 	u := &underTest{seed: kafka, prefix: "t" + strings.ToLower(rand.Text()[:8])}
 	if kafka == "" {
 		var err error
-		u.server, err = embedded.Start(within(t), embedded.Options{Dir: t.TempDir()})
+		u.server, err = broker.Start(within(t), broker.Options{Dir: t.TempDir()})
 		if err != nil {
 			t.Fatal(err)
 		}
