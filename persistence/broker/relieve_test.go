@@ -17,7 +17,7 @@ import (
 )
 
 func TestClientsThatReadNothingDoNotStarveOthers(t *testing.T) {
-	s := start(t, Options{MaxFetchBytes: 4 << 20, WriteTimeout: 2 * time.Second})
+	s := start(t, Options{MaxFetchBytes: 4 << 20, WriteTimeout: 500 * time.Millisecond})
 	createTopic(t, s, "events", 1, "max.message.bytes", "4000000")
 	produce(t, s, "events", 0, string(make([]byte, 3_900_000)))
 	for range 6 {
@@ -39,7 +39,7 @@ func TestClientsThatReadNothingDoNotStarveOthers(t *testing.T) {
 }
 
 func TestRequestsThatDoNotArriveDoNotStarveOthers(t *testing.T) {
-	s := start(t, Options{MaxRequestBytes: 4 << 20, MaxInflightBytes: 4 << 20, WriteTimeout: 2 * time.Second})
+	s := start(t, Options{MaxRequestBytes: 4 << 20, MaxInflightBytes: 4 << 20, WriteTimeout: 500 * time.Millisecond})
 	createTopic(t, s, "events", 1)
 	for range 8 {
 		w := dial(t, s)
