@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"errors"
 	"net"
 	"slices"
 	"sync"
@@ -36,6 +37,9 @@ func newGroups(s *Server) *groups {
 		server: s, waiting: make(map[group.Ticket]*slot), commits: make(map[string][]*commit),
 	}
 	g.c = group.New(g.options())
+	if err := g.register(s.opts.Registerer); err != nil {
+		s.opts.Logger.Warn("groups are not counted", "error", err)
+	}
 	return g
 }
 
@@ -315,5 +319,9 @@ func (s *Server) deleteGroup(r *request, name string) int16 {
 	if err != nil {
 		return err.Code
 	}
-	return s.code(s.log.DeleteGroup(r.ctx, name), kmsg.DeleteGroups)
+	gone := s.log.DeleteGroup(r.ctx, name)
+	if errors.Is(gone, kerr.GroupIDNotFound) && !stored {
+		return 0 // it had no offsets
+	}
+	return s.code(gone, kmsg.DeleteGroups)
 }

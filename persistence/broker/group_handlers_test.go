@@ -173,8 +173,9 @@ func TestStaticMemberRestartsWithoutRebalance(t *testing.T) {
 	createTopic(t, s, "in", 2)
 	fill(t, s, "in", 2, 0, 20)
 	y := newTally()
-	stopA := consume(t, s, y, "a", kgo.InstanceID("one"))
-	stopB := consume(t, s, y, "b", kgo.InstanceID("two"))
+	eager := kgo.Balancers(kgo.RangeBalancer()) // cooperative members join twice
+	stopA := consume(t, s, y, "a", kgo.InstanceID("one"), eager)
+	stopB := consume(t, s, y, "b", kgo.InstanceID("two"), eager)
 	groupMembers(t, s, 2)
 	y.until(t, 20)
 	epoch := func() int32 {
@@ -191,7 +192,7 @@ func TestStaticMemberRestartsWithoutRebalance(t *testing.T) {
 	}
 	before, member := epoch(), memberOf(t, s, "one")
 	stopA() // a static member does not leave
-	stopA = consume(t, s, y, "a2", kgo.InstanceID("one"))
+	stopA = consume(t, s, y, "a2", kgo.InstanceID("one"), eager)
 	fill(t, s, "in", 2, 20, 40)
 	y.until(t, 40)
 	if after := epoch(); after != before {
