@@ -1,6 +1,7 @@
 // Package persistence states the durability contract that the packages below
-// it keep: eventlog (the Kafka-compatible log), store (the partition state on
-// Pebble) and embedded (the log that runs inside the process). It has no code.
+// it keep: eventlog (the Kafka-compatible log as the hub sees it), broker (a log
+// of our own that speaks Kafka's protocol) and store (the partition state on
+// Pebble). It has no code.
 //
 // # Nouns
 //
