@@ -9,16 +9,17 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+	dto "github.com/prometheus/client_model/go"
 )
 
 // slowSync takes as long for a sync as a disk in a data centre.
 func slowSync(fs vfs.FS, d time.Duration) vfs.FS {
-	return errorfs.Wrap(fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
+	return inject(fs, func(op errorfs.Op) error {
 		if op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData {
 			<-time.After(d)
 		}
 		return nil
-	}))
+	})
 }
 
 // BenchmarkAppend is of records of 150 bytes. An op is one batch.
@@ -77,4 +78,9 @@ func benchAppend(b *testing.B, fs vfs.FS, records, callers int) {
 	}
 	wg.Wait()
 	b.ReportMetric(float64(b.N*records)/time.Since(start).Seconds(), "records/s")
+	var commits dto.Metric
+	if err := l.metrics.commits.Write(&commits); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(float64(b.N)/commits.GetCounter().GetValue(), "ops/commit")
 }

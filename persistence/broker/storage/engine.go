@@ -265,18 +265,30 @@ type guardedFS struct {
 	isCut   atomic.Bool
 	failing atomic.Bool   // background work fails, and is repeated until it succeeds
 	failed  chan struct{} // gets a token when cut
+	barrier errorfs.Injector
 }
 
 func newGuardedFS(inner vfs.FS, failed chan struct{}) *guardedFS {
 	g := &guardedFS{failed: failed}
 	paused := vfs.OnDiskFull(inner, func() { time.Sleep(fullDiskPause) })
-	g.FS = errorfs.Wrap(paused, errorfs.InjectorFunc(func(op errorfs.Op) error {
+	g.barrier = errorfs.InjectorFunc(func(op errorfs.Op) error {
 		if g.isCut.Load() && op.Kind.ReadOrWrite() == errorfs.OpIsWrite {
 			return errCut
 		}
 		return nil
-	}))
+	})
+	g.FS = errorfs.Wrap(paused, g.barrier)
 	return g
+}
+
+// ReuseForWrite is for old files of the write-ahead log, which package errorfs
+// hands out as they are.
+func (g *guardedFS) ReuseForWrite(oldname, newname string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	f, err := g.FS.ReuseForWrite(oldname, newname, category)
+	if err != nil {
+		return nil, err
+	}
+	return errorfs.WrapFile(f, g.barrier), nil
 }
 
 // Unwrap lets Pebble find the file system below.

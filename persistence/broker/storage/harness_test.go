@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/gemello/gemello/persistence/broker/batch"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -176,4 +177,25 @@ func readAll(t testing.TB, l *Log, tp TopicPartition, from int64, committed bool
 			b = b[h.Size():]
 		}
 	}
+}
+
+// inject wraps a file system so that f sees each operation, also those on files
+// that are used again, which package errorfs leaves out.
+func inject(fs vfs.FS, f func(errorfs.Op) error) vfs.FS {
+	return &injected{FS: errorfs.Wrap(fs, errorfs.InjectorFunc(f)), inj: errorfs.InjectorFunc(f)}
+}
+
+type injected struct {
+	vfs.FS
+	inj errorfs.Injector
+}
+
+func (i *injected) Unwrap() vfs.FS { return i.FS }
+
+func (i *injected) ReuseForWrite(oldname, newname string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	f, err := i.FS.ReuseForWrite(oldname, newname, category)
+	if err != nil {
+		return nil, err
+	}
+	return errorfs.WrapFile(f, i.inj), nil
 }

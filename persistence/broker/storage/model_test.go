@@ -525,12 +525,12 @@ func runModel(t *testing.T, seed uint64) {
 	mem := vfs.NewCrashableMem()
 	var fail atomic.Bool
 	wrap := func(fs vfs.FS) vfs.FS {
-		return errorfs.Wrap(fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		return inject(fs, func(op errorfs.Op) error {
 			if fail.Load() && (op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData || op.Kind == errorfs.OpFileWrite) {
 				return errorfs.ErrInjected
 			}
 			return nil
-		}))
+		})
 	}
 	c := newClock()
 	l := open(t, c.options(wrap(mem)))
