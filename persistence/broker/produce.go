@@ -178,11 +178,24 @@ func (p *producing) done(results []storage.Appended) {
 		rp.LogStartOffset = got.LogStart
 		if got.Err != nil {
 			p.fail(rp, p.server.code(got.Err, kmsg.Produce))
+			rp.ErrorRecords = withoutKey(got.NoKey)
 			continue
 		}
 		rp.BaseOffset, rp.LogAppendTime = got.Base, got.AppendTime
 	}
 	p.reply()
+}
+
+// withoutKey tells a producer which records a compacted topic has no place for
+// (KIP-467), so that it can drop them and send the others again.
+func withoutKey(at []int32) []kmsg.ProduceResponseTopicPartitionErrorRecord {
+	var out []kmsg.ProduceResponseTopicPartitionErrorRecord
+	for _, i := range at {
+		e := kmsg.NewProduceResponseTopicPartitionErrorRecord()
+		e.RelativeOffset, e.ErrorMessage = i, kmsg.StringPtr("a compacted topic takes no record without a key")
+		out = append(out, e)
+	}
+	return out
 }
 
 func (p *producing) reply() {

@@ -33,6 +33,7 @@ type Appended struct {
 	AppendTime int64 // ms; -1 where the topic keeps the producer's time
 	LogStart   int64
 	Err        error
+	NoKey      []int32 // with InvalidRecord of a compacted topic: which records of the batch, a hundred at most
 }
 
 // Read asks for record batches from an offset on.

@@ -42,7 +42,11 @@ func (l *Log) Append(entries []Append, done func([]Appended)) {
 			a.results[i].Err = kerr.UnknownTopicOrPartition
 			continue
 		}
-		a.checked[i], a.results[i].Err = l.inspect(e, p.conf.Load())
+		conf := p.conf.Load()
+		a.checked[i], a.results[i].Err = l.inspect(e, conf)
+		if conf.compact && a.checked[i].NullKeys && errors.Is(a.results[i].Err, kerr.InvalidRecord) {
+			a.results[i].NoKey = l.withoutKey(e.Batch)
+		}
 	}
 	if !l.queue.put(o) {
 		a.answer(ErrClosed)
@@ -75,6 +79,26 @@ func (l *Log) inspect(e Append, conf *config) (batch.Checked, error) {
 		}
 	}
 	return c, nil
+}
+
+// maxNoKey bounds what a producer is told of records without a key.
+const maxNoKey = 100
+
+// withoutKey returns the places of records without a key in a batch that was
+// checked, the first of them only if there are many.
+func (l *Log) withoutKey(b []byte) []int32 {
+	var at []int32
+	i := int32(0)
+	for r, err := range batch.Records(b, l.opts.MaxBatchBytes) {
+		if err != nil || len(at) == maxNoKey {
+			break
+		}
+		if r.Key == nil {
+			at = append(at, i)
+		}
+		i++
+	}
+	return at
 }
 
 // early reports whether a is before b by more than most; times are in ms.

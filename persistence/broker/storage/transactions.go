@@ -383,8 +383,10 @@ func (l *Log) expireTxns(ctx context.Context) error {
 				l.opts.Logger.Warn("aborting a transaction that passed its time-out",
 					"transactional_id", id, "producer", t.producer, "epoch", t.epoch, "timeout", time.Duration(t.timeout)*time.Millisecond)
 				b.endTxn(t, false, t.epoch+1)
+				// With its last epoch the owner may begin anew, if nobody has
+				// before it (KIP-588).
+				t.lastEpoch = t.epoch
 				t.epoch++
-				t.lastEpoch = -1
 			case l.unused(t, now):
 				delete(b.st.txns, id)
 				b.delete(keyTxn(id))
