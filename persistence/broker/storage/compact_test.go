@@ -527,3 +527,41 @@ func (w *tables) check(t *testing.T) {
 	}
 	mustVerify(t, w.l)
 }
+
+// TestATombstoneGetsItsTimeWhenWhatItDeletesIsGone lets a pass end in the middle
+// of a batch, which the next one finishes much later.
+func TestATombstoneGetsItsTimeWhenWhatItDeletesIsGone(t *testing.T) {
+	c := newClock()
+	l := open(t, c.options(vfs.NewMem()))
+	defer l.Close()
+	l.upkeep.maxKeys = 1
+	tp := at("t", 0)
+	mustCreate(t, l, "t", 1, "cleanup.policy", "compact", "min.cleanable.dirty.ratio", "0", "delete.retention.ms", "1000")
+	put(t, l, tp, keyed{}, "", kv{key: "b", value: "1"})
+	put(t, l, tp, keyed{}, "", kv{key: "a"}, kv{key: "b"})
+	put(t, l, tp, keyed{}, "", kv{key: "c", value: "1"})
+	p := l.directory.Load().partition(tp)
+	for _, until := range []int64{1, 2, 3} {
+		s, needed, err := l.planPass(p, p.conf.Load(), l.now())
+		if err != nil || !needed {
+			t.Fatalf("needed %t, %v", needed, err)
+		}
+		if err := s.run(); err != nil {
+			t.Fatal(err)
+		}
+		if s.until != until {
+			t.Fatalf("pass up to %d, want %d", s.until, until)
+		}
+		if until == 2 {
+			c.move(time.Hour)
+		}
+	}
+	if got, _ := follow(t, l, tp, 0); shown(got) != "1:a= 2:b= 3:c=1" {
+		t.Errorf("got %s, want both tombstones: a reader may still have b", shown(got))
+	}
+	c.move(time.Second)
+	mustKeepUp(t, l)
+	if got, _ := follow(t, l, tp, 0); shown(got) != "3:c=1" {
+		t.Errorf("got %s, want no tombstone after their retention", shown(got))
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/twmb/franz-go/pkg/kerr"
 )
@@ -244,4 +245,60 @@ func TestCutsAndCompactionAgreeWithAppends(t *testing.T) {
 	l = open(t, o)
 	defer l.Close()
 	starts(t, l, tp)
+}
+
+func TestAbortedTransactionsGoWithTheirRecords(t *testing.T) {
+	l := openMem(t)
+	tp := at("a", 0)
+	mustCreate(t, l, "a", 1)
+	id, epoch, err := l.InitProducer(ctx, "x", time.Minute, -1, -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 { // markers at 1, 3, 5
+		put(t, l, tp, keyed{id: id, epoch: epoch, seq: int32(i), txn: true}, "x", kv{key: "a", value: "1"})
+		if _, _, err := l.EndTxn(ctx, "x", id, epoch, false, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := l.DeleteRecords(ctx, tp, 3); err != nil {
+		t.Fatal(err)
+	}
+	mustVerify(t, l)
+	if got, _ := follow(t, l, tp, 3); len(got) > 0 {
+		t.Errorf("aborted records are seen: %s", shown(got))
+	}
+}
+
+// TestAPlanIsNotCarriedOutOnAnotherState lets the growing run end between the
+// planning of a cut and the cut.
+func TestAPlanIsNotCarriedOutOnAnotherState(t *testing.T) {
+	l := openMem(t)
+	tp := at("a", 0)
+	mustCreate(t, l, "a", 1)
+	fill(t, l, tp, 3)
+	uid := l.directory.Load().partition(tp).uid
+	var c cut
+	plan := func() {
+		t.Helper()
+		err := l.snapshot(func(r pebble.Reader) (err error) {
+			c, _, err = planCut(r, uid, 2)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	plan()
+	fill(t, l, tp, 1) // ends the run
+	if err := l.change(ctx, func(b *build) error { return b.cut(c) }); !errors.Is(err, errMoved) {
+		t.Fatalf("got %v, want errMoved", err)
+	}
+	plan()
+	if err := l.change(ctx, func(b *build) error { return b.cut(c) }); err != nil {
+		t.Fatal(err)
+	}
+	if got := starts(t, l, tp)[0]; got != 2 {
+		t.Errorf("log begins at %d, want 2", got)
+	}
 }
