@@ -46,8 +46,9 @@ type conn struct {
 	queue    []*slot    // requests not answered, oldest first
 	closed   bool
 	produces int           // parked pipelined requests
+	reserved int           // bytes of large requests that are not answered
 	wake     chan struct{} // to the writer: the head of queue may be finished
-	room     chan struct{} // to the reader: queue or produces has shrunk
+	room     chan struct{} // to the reader: queue, produces or reserved has shrunk
 }
 
 // slot is the place of a request in the order of responses.
@@ -269,6 +270,32 @@ func (c *conn) admit(r *request) error {
 		c.produces++
 	}
 	return nil
+}
+
+// reserve waits until a large request does not make those that are not answered
+// larger together than one may be.
+func (c *conn) reserve(n int) error {
+	for {
+		c.mu.Lock()
+		if c.reserved == 0 || c.reserved+n <= c.server.opts.MaxRequestBytes {
+			c.reserved += n
+			c.mu.Unlock()
+			return nil
+		}
+		c.mu.Unlock()
+		select {
+		case <-c.room:
+		case <-c.ctx.Done():
+			return net.ErrClosed
+		}
+	}
+}
+
+func (c *conn) unreserve(n int) {
+	c.mu.Lock()
+	c.reserved -= n
+	c.mu.Unlock()
+	signal(c.room)
 }
 
 // beginFetch waits for the fetch that is under way; false if the connection

@@ -220,10 +220,14 @@ func TestFetchMemoryComesBack(t *testing.T) {
 // eventually waits for what other goroutines bring about.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !ok(); {
-		if time.Now().After(deadline) {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	timeout := time.After(20 * time.Second)
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-timeout:
 			t.Fatalf("waited in vain for %s", what)
 		}
-		time.Sleep(time.Millisecond)
 	}
 }

@@ -120,12 +120,16 @@ func (s *Server) readLarge(c *conn, src *bufio.Reader, f frame, size int) (frame
 	if produce {
 		weight = 1
 	}
+	if err := c.reserve(size); err != nil {
+		return frame{}, err
+	}
 	room := min(size, firstRead)
 	buf := []byte(nil)
 	defer c.reading.end()
 	fail := func(err error) (frame, error) {
 		held.release()
 		s.buffers.put(buf)
+		c.unreserve(size)
 		return frame{}, err
 	}
 	for {
@@ -154,6 +158,7 @@ func (s *Server) readLarge(c *conn, src *bufio.Reader, f frame, size int) (frame
 	f.rest = buf
 	f.release = func() {
 		held.release()
+		c.unreserve(size)
 		if produce {
 			s.buffers.put(buf)
 		}

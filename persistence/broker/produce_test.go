@@ -189,6 +189,57 @@ func TestPipelinedProducesKeepTheirOrder(t *testing.T) {
 	}
 }
 
+func TestLargeRequestsOfAConnectionAreOneAfterTheOther(t *testing.T) {
+	s := start(t, Options{MaxRequestBytes: 1 << 20, MaxInflightBytes: 8 << 20})
+	createTopic(t, s, "events", 1)
+	w := dial(t, s)
+	const n = 10
+	req := produceRequest("events", 0, -1, recordBatch(string(make([]byte, 700_000))))
+	req.SetVersion(9)
+	var all []byte
+	for range n {
+		all = w.append(all, req)
+	}
+	go w.nc.Write(all)
+	for i := range n {
+		if got := produced(t, w.receive(req).(*kmsg.ProduceResponse)); got.ErrorCode != 0 || got.BaseOffset != int64(i) {
+			t.Fatalf("response %d: offset %d, error %d", i, got.BaseOffset, got.ErrorCode)
+		}
+	}
+	eventually(t, "the budget to be whole", func() bool {
+		s.inflight.mu.Lock()
+		defer s.inflight.mu.Unlock()
+		return s.inflight.free == s.opts.MaxInflightBytes
+	})
+}
+
+func TestRequestsAfterProducesSeeWhatWasProduced(t *testing.T) {
+	s := start(t, Options{Dir: t.TempDir(), SyncWrites: true})
+	createTopic(t, s, "events", 1)
+	w := dial(t, s)
+	var all []byte
+	const n = 20
+	produce := produceRequest("events", 0, -1, recordBatch("a"))
+	produce.SetVersion(9)
+	for range n {
+		all = w.append(all, produce)
+	}
+	list := kmsg.NewPtrListOffsetsRequest()
+	list.SetVersion(5)
+	rt := kmsg.NewListOffsetsRequestTopic()
+	rp := kmsg.NewListOffsetsRequestTopicPartition()
+	rp.Timestamp = latestTimestamp
+	rt.Topic, rt.Partitions = "events", append(rt.Partitions, rp)
+	list.Topics = append(list.Topics, rt)
+	w.write(w.append(all, list))
+	for range n {
+		w.receive(produce)
+	}
+	if got := w.receive(list).(*kmsg.ListOffsetsResponse).Topics[0].Partitions[0]; got.Offset != n {
+		t.Errorf("the end is at %d, want %d", got.Offset, n)
+	}
+}
+
 func TestProduceWithAbsurdCountsEndsTheConnection(t *testing.T) {
 	s := start(t, Options{})
 	for name, body := range map[string][]byte{
