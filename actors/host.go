@@ -201,6 +201,12 @@ func (h *host) run(ctx context.Context) {
 			h.node.metrics.fences.WithLabelValues(h.kind).Inc()
 			h.setStatus("fenced", "another process owns this partition; stop one of the two nodes")
 			h.logger.Warn("fenced by another owner", "err", err)
+			// An older process that mistook its loss for a failure of the log may
+			// have come back: it goes away at the next try.
+			if h.elder(ctx) && pause(ctx, wait/2+rand.N(wait)) {
+				wait = min(2*wait, 5*time.Second)
+				continue
+			}
 			if !h.awaitStandstill(ctx) {
 				h.setStatus("stopped", "")
 				return
@@ -255,14 +261,27 @@ func (h *host) guarded(ctx context.Context) (err error) {
 // an error whose cause says nothing of it, such as a commit that timed out while
 // this process was frozen, the other must not be fenced in turn.
 func (h *host) taken(ctx context.Context) bool {
+	c, ok := h.newest(ctx)
+	return ok && c.Node != h.node.life && !c.Released && h.owned
+}
+
+// elder reports whether the owner of the partition is a process that started
+// before this one: of two the later is the one that was meant to take over.
+func (h *host) elder(ctx context.Context) bool {
+	c, ok := h.newest(ctx)
+	return ok && olderLife(c.Node, h.node.life)
+}
+
+// newest reads the core's newest checkpoint.
+func (h *host) newest(ctx context.Context) (c *eventlog.Checkpoint, ok bool) {
 	ctx, cancel := context.WithTimeout(ctx, takenWithin)
 	defer cancel()
 	rec, found, err := h.node.log.LastByKey(ctx, h.node.topics.checkpoints, h.node.bookPartition(h.partition), []byte(h.name))
 	if err != nil || !found {
-		return false
+		return nil, false
 	}
-	c, err := eventlog.DecodeCheckpoint(rec.Value)
-	return err == nil && c.Node != h.node.life && !c.Released && h.owned
+	c, err = eventlog.DecodeCheckpoint(rec.Value)
+	return c, err == nil
 }
 
 // takenWithin bounds the look at a log that may be why the term ended.

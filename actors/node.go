@@ -115,9 +115,7 @@ func (n *Node) start(ctx, feeds context.Context, adopt bool) error {
 	if err := n.claim(ctx, adopt); err != nil {
 		return err
 	}
-	life := make([]byte, 6)
-	rand.Read(life)
-	n.life = n.options.Node + "-" + hex.EncodeToString(life)
+	n.life = newLife(n.options.Node, n.now())
 	n.waiters = newWaiters(n.life)
 	n.cache = store.NewCache(n.options.CacheBytes)
 	n.budget = windows.NewBudget(n.options.StateBudget)
