@@ -154,11 +154,12 @@ func openLog(ctx context.Context, cfg *Config, env *nodeEnv, registry prometheus
 // embeddedAccess lists the hub's topics by who may use them on loopback without
 // credentials (design 6).
 func embeddedAccess(hub string) (private, readOnly []string) {
-	for _, t := range []string{eventlog.TopicDeviceLog, eventlog.TopicCheckpoints, eventlog.TopicJournal, eventlog.TopicState, eventlog.TopicSettings} {
-		private = append(private, eventlog.HubTopic(hub, t))
-	}
-	for _, t := range []string{eventlog.TopicEvents, eventlog.TopicLate, eventlog.TopicDeadLetter, eventlog.TopicTwins} {
-		readOnly = append(readOnly, eventlog.HubTopic(hub, t))
+	for _, t := range eventlog.HubTopics(hub, 1, eventlog.HubTopicOptions{}) {
+		if t.Internal {
+			private = append(private, t.Name)
+		} else {
+			readOnly = append(readOnly, t.Name)
+		}
 	}
 	return private, readOnly
 }

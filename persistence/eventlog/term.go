@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -161,11 +160,6 @@ func (t *Term) commit(ctx context.Context, records []Record) error {
 		return fail("produce", err)
 	}
 	if err := t.cl.EndTransaction(ctx, kgo.TryCommit); err != nil {
-		if errors.Is(err, kerr.InvalidTxnState) {
-			// All of it was written and there is no transaction: whoever began a
-			// term since then has ended it.
-			err = fmt.Errorf("%w: %w", ErrFenced, err)
-		}
 		return fail("end", err)
 	}
 	return nil

@@ -35,7 +35,7 @@ type TopicSpec struct {
 	// makes its acknowledgements wait for its disk.
 	FlushMessages int64
 	// Internal topics belong to the nodes alone; analysts have no business
-	// there. Only the embedded log acts on it.
+	// there. The node that runs the log says so to it.
 	Internal bool
 }
 
