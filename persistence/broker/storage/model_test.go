@@ -510,7 +510,7 @@ func newModel(parts int) *model {
 }
 
 func TestLogIsTheModelThroughCrashesAndFailures(t *testing.T) {
-	rounds := 40
+	rounds := 24
 	if testing.Short() {
 		rounds = 5
 	}
