@@ -63,7 +63,7 @@ bench: ## all Go benchmarks, lines for benchstat
 
 kafka: ## log tests against a real Kafka: GEMELLO_KAFKA=host:port
 	@test -n "$(GEMELLO_KAFKA)" || { echo "set GEMELLO_KAFKA=host:port"; exit 2; }
-	GEMELLO_KAFKA=$(GEMELLO_KAFKA) $(GO) test -count=1 -tags $(TAGS) ./persistence/eventlog/... ./actors/...
+	GEMELLO_KAFKA=$(GEMELLO_KAFKA) $(GO) test -count=1 -tags $(TAGS) ./persistence/eventlog/... ./actors/... ./test/conformance
 
 lint: ## formatting, vet, layout rules; golangci-lint where it is installed
 	@out=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$out" || { echo "gofmt:"; echo "$$out"; exit 1; }

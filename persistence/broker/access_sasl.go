@@ -87,6 +87,6 @@ func (s *Server) saslFailed(r *request, resp *kmsg.SASLAuthenticateResponse, e *
 	if !sleep(r.ctx, s.guard.wrong(c, time.Now())) {
 		return nil, r.ctx.Err()
 	}
-	r.slot.onDone(c.abort)
+	r.slot.last = true
 	return resp, nil
 }

@@ -59,6 +59,7 @@ type slot struct {
 	resp          kmsg.Response
 	finished      bool
 	size          int      // about, of the response; 0 is small
+	last          bool     // the connection ends after the response
 	release       []func() // called when the response is written or dropped
 }
 

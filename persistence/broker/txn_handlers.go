@@ -74,15 +74,8 @@ func (s *Server) initProducerID(r *request) (kmsg.Response, error) {
 
 // mayProduce reports whether the connection's user may write to any topic.
 func (s *Server) mayProduce(r *request) bool {
-	if s.allowed(r.conn, kmsg.ACLOperationIdempotentWrite, kmsg.ACLResourceTypeCluster, clusterName) {
-		return true
-	}
-	for _, t := range s.log.Topics() {
-		if s.allowed(r.conn, kmsg.ACLOperationWrite, kmsg.ACLResourceTypeTopic, t.Name) {
-			return true
-		}
-	}
-	return false
+	return s.allowed(r.conn, kmsg.ACLOperationIdempotentWrite, kmsg.ACLResourceTypeCluster, clusterName) ||
+		s.allowedSome(r.conn, kmsg.ACLOperationWrite, kmsg.ACLResourceTypeTopic)
 }
 
 func (s *Server) addOffsetsToTxn(r *request) (kmsg.Response, error) {

@@ -23,7 +23,7 @@ func (c *conn) write() {
 				small = appendResponse(small, s.correlationID, s.resp)
 				s.drop()
 			}
-			if last := i == len(ready)-1; last || len(small) >= smallWrites || ready[i+1].size > smallWrites {
+			if last := i == len(ready)-1; last || s.last || len(small) >= smallWrites || ready[i+1].size > smallWrites {
 				c.send(small)
 				small = small[:0]
 			}
@@ -33,6 +33,9 @@ func (c *conn) write() {
 				c.server.buffers.put(large)
 			}
 			s.drop()
+			if s.last {
+				c.abort()
+			}
 		}
 		if cap(small) > 2*smallWrites {
 			small = make([]byte, 0, 512)
