@@ -345,9 +345,9 @@ func TestAbortedRecordsAndIdleMarkersAreRemoved(t *testing.T) {
 // from the start and readers that are somewhere in the middle end with the table
 // that all records give.
 func TestCompactionIsInvisibleToTables(t *testing.T) {
-	rounds := 12
+	rounds := 6
 	if testing.Short() {
-		rounds = 4
+		rounds = 2
 	}
 	for seed := range uint64(rounds) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) { newTables(t, seed).run(t) })

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -130,7 +131,9 @@ func (r *Report) add(kind FindingKind, p *partition, first, next int64, format s
 		r.Omitted++
 		return
 	}
-	f := Finding{Kind: kind, First: first, Next: next, Detail: fmt.Sprintf(format, args...)}
+	// Pebble's errors have several lines, of which the first says it.
+	detail, _, _ := strings.Cut(fmt.Sprintf(format, args...), "\n")
+	f := Finding{Kind: kind, First: first, Next: next, Detail: detail}
 	if p != nil {
 		f.TopicPartition = p.tp
 	}

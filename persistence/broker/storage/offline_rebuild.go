@@ -53,18 +53,7 @@ func (x *rebuilding) run() error {
 		}
 	}
 	x.state = partitionValue{start: x.p.start, next: x.p.start, open: noMark}
-	err = eachBatch(x.r.db, uid, 0, math.MaxInt64, func(base int64, value []byte) (bool, error) {
-		if next, ok := x.damaged[base]; ok {
-			x.blank(base, next)
-			return true, nil
-		}
-		h, err := batch.Intact(value)
-		if err == nil {
-			err = x.keep(h, value)
-		}
-		return true, err
-	})
-	if err != nil {
+	if err := x.batches(); err != nil {
 		return err
 	}
 	if x.state.next < x.p.next {
@@ -82,6 +71,41 @@ func (x *rebuilding) run() error {
 		x.set(keyCompact(uid), c.encode())
 	}
 	return x.err
+}
+
+// batches goes over the batches. The values of damaged ones may not be readable.
+func (x *rebuilding) batches() (err error) {
+	it, err := x.r.db.NewIter(&pebble.IterOptions{LowerBound: keyUID(tagBatch, x.p.uid), UpperBound: keyUID(tagBatch, x.p.uid+1)})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if cerr := it.Close(); err == nil {
+			err = cerr
+		}
+	}()
+	for ok := it.First(); ok; ok = it.Next() {
+		_, base, err := splitNumbered(it.Key())
+		if err != nil {
+			return err
+		}
+		if next, ok := x.damaged[base]; ok {
+			x.blank(base, next)
+			continue
+		}
+		value, err := it.ValueAndErr()
+		if err != nil {
+			return err
+		}
+		h, err := batch.Intact(value)
+		if err == nil {
+			err = x.keep(h, value)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return it.Error()
 }
 
 // blank puts batches of no records in the place of [from, to).
