@@ -15,7 +15,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// target is the broker's host:port.
+// target is the broker's host:port. The tests need -count=1: go test does not
+// see that the environment decides what is tested.
 var target string
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
