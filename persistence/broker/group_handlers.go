@@ -196,7 +196,7 @@ func (s *Server) joinGroup(r *request) (kmsg.Response, error) {
 	req := r.body.(*kmsg.JoinGroupRequest)
 	if !s.mayReadGroup(r, req.Group) {
 		resp := r.response().(*kmsg.JoinGroupResponse)
-		resp.MemberID, resp.ErrorCode = req.MemberID, kerr.GroupAuthorizationFailed.Code
+		resp.ErrorCode = kerr.GroupAuthorizationFailed.Code
 		return resp, nil
 	}
 	from := r.groupClient()

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -248,9 +249,11 @@ func (s *Server) offsetTopics(r *request, all []storage.CommittedOffset, stable,
 func noOffsets(t kmsg.OffsetFetchRequestGroupTopic, code int16) kmsg.OffsetFetchResponseGroupTopic {
 	rt := kmsg.NewOffsetFetchResponseGroupTopic()
 	rt.Topic, rt.TopicID = t.Topic, t.TopicID
+	none := new(string)
+	rt.Partitions = slices.Grow(rt.Partitions, len(t.Partitions))
 	for _, p := range t.Partitions {
 		rp := kmsg.NewOffsetFetchResponseGroupTopicPartition()
-		rp.Partition, rp.Offset, rp.LeaderEpoch, rp.Metadata, rp.ErrorCode = p, -1, -1, new(string), code
+		rp.Partition, rp.Offset, rp.LeaderEpoch, rp.Metadata, rp.ErrorCode = p, -1, -1, none, code
 		rt.Partitions = append(rt.Partitions, rp)
 	}
 	return rt

@@ -33,7 +33,7 @@ func (c *Coordinator) ConsumerHeartbeat(now time.Time, from Client, req *kmsg.Co
 		r.ErrorMessage = &why
 	}
 	if e := c.groups[req.Group]; e != nil {
-		c.schedule(e, now, false)
+		c.schedule(e)
 	}
 	return r
 }

@@ -84,14 +84,19 @@ func (c *Coordinator) Deadline() (time.Time, bool) {
 // Tick tells the time: members that are overdue are removed, rebalances that
 // are overdue go on without the missing.
 func (c *Coordinator) Tick(now time.Time) []Reply {
+	// Each group once: one that is due again at the same moment is due in the
+	// next call, so that none can keep the caller.
+	var due []*entry
 	for len(c.due) > 0 && !c.due[0].at.After(now) {
-		e := c.due[0]
+		due = append(due, heap.Pop(&c.due).(*entry))
+	}
+	for _, e := range due {
 		e.tick(now)
 		if e.idle() && !now.Before(e.since().Add(c.opts.EmptyRetention)) {
 			c.drop(e)
 			continue
 		}
-		c.schedule(e, now, true)
+		c.schedule(e)
 	}
 	return c.take()
 }
@@ -123,7 +128,7 @@ func (c *Coordinator) Forget(name string) {
 
 // schedule puts the group where its next deadline belongs. Deadlines that
 // moved away are found out when the earlier one has come.
-func (c *Coordinator) schedule(e *entry, now time.Time, exact bool) {
+func (c *Coordinator) schedule(e *entry) {
 	c.note(e, e.size() > 0)
 	at := e.deadline()
 	if e.idle() {
@@ -141,7 +146,7 @@ func (c *Coordinator) schedule(e *entry, now time.Time, exact bool) {
 	case e.index < 0:
 		e.at = at
 		heap.Push(&c.due, e)
-	case exact || at.Before(e.at):
+	case at.Before(e.at):
 		e.at = at
 		heap.Fix(&c.due, e.index)
 	}
@@ -201,9 +206,9 @@ func (c *Coordinator) evict() bool {
 func (c *Coordinator) names() []string { return slices.Sorted(maps.Keys(c.groups)) }
 
 // done ends a call that may have changed the group of the name.
-func (c *Coordinator) done(name string, now time.Time) []Reply {
+func (c *Coordinator) done(name string) []Reply {
 	if e := c.groups[name]; e != nil {
-		c.schedule(e, now, false)
+		c.schedule(e)
 	}
 	return c.take()
 }

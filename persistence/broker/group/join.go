@@ -44,7 +44,7 @@ func (c *Coordinator) Join(now time.Time, from Client, req *kmsg.JoinGroupReques
 	if g.idle() && g.protocolType == "" && e.index < 0 {
 		c.drop(e) // the request that made the group was refused
 	}
-	return c.done(req.Group, now)
+	return c.done(req.Group)
 }
 
 func (c *Coordinator) refuseJoin(w waiter, id string, err *kerr.Error) {

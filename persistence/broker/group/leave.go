@@ -17,7 +17,7 @@ func (c *Coordinator) Heartbeat(now time.Time, req *kmsg.HeartbeatRequest) *kmsg
 		err = kerr.InvalidGroupID
 	case g != nil:
 		err = g.heartbeat(now, req)
-		c.schedule(c.groups[req.Group], now, false)
+		c.schedule(c.groups[req.Group])
 	}
 	if err != nil {
 		r.ErrorCode = err.Code
@@ -81,7 +81,7 @@ func (c *Coordinator) Leave(now time.Time, req *kmsg.LeaveGroupRequest, t Ticket
 			g.completeIfAllJoined(now)
 		}
 	}
-	return c.done(req.Group, now)
+	return c.done(req.Group)
 }
 
 // leave takes one member out. An administrator names a static member by its

@@ -31,7 +31,7 @@ func (c *Coordinator) CheckCommit(now time.Time, m Commit) *kerr.Error {
 	}
 	if e := c.groups[m.Group]; e != nil {
 		err := e.checkCommit(now, m)
-		c.schedule(e, now, false)
+		c.schedule(e)
 		return err
 	}
 	switch {

@@ -83,7 +83,9 @@ func (g *classic) complete(now time.Time) {
 		g.remove(id)
 	}
 	if len(g.members) > 0 && !g.electLeader() {
-		g.joinAt = g.wake(now.Add(g.rebalanceTimeout()))
+		// Only static members are left, and none of them has joined. They may
+		// have asked for no time at all, which must not keep the clock busy.
+		g.joinAt = g.wake(now.Add(max(g.rebalanceTimeout(), time.Second)))
 		return
 	}
 	g.generation++

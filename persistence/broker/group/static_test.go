@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // statics makes a stable group of two static members in generation 2.
@@ -137,4 +138,22 @@ func TestStaticMemberThatComesBackUnsyncedMustSync(t *testing.T) {
 	if err := w.beat(id, 3); err != kerr.UnknownMemberID {
 		t.Fatal(err)
 	}
+}
+
+func TestStaticMembersWithoutTimeToJoinAreWaitedFor(t *testing.T) {
+	w := newWorld(t, Options{})
+	hasty := func(r *kmsg.JoinGroupRequest) *kmsg.JoinGroupRequest {
+		r.Version, r.RebalanceTimeoutMillis = 3, 0
+		return r
+	}
+	id := w.joined(w.join(hasty(staticReq("one", "")))).MemberID
+	w.sync(id, 1, id, "a")
+	w.waits(w.join(hasty(joinReq(""))))
+	w.leave(leaver("app-2", "")) // nobody has joined the rebalance that it began
+	w.pass(5 * time.Second)
+	if err := w.beat(id, 1); err != kerr.UnknownMemberID && err != kerr.RebalanceInProgress {
+		t.Fatal(err)
+	}
+	w.pass(time.Minute)
+	w.state("Empty")
 }

@@ -22,7 +22,7 @@ func (c *Coordinator) Sync(now time.Time, req *kmsg.SyncGroupRequest, t Ticket) 
 	default:
 		g.syncGroup(now, req, w)
 	}
-	return c.done(req.Group, now)
+	return c.done(req.Group)
 }
 
 // classic returns the classic group of a name, or nil.
