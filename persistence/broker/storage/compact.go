@@ -131,19 +131,15 @@ func (l *Log) planPass(p *partition, conf *config, now int64) (*pass, bool, erro
 		}
 		return nil
 	})
-	c.end = max(c.end, c.state.clean)
-	if err == nil {
-		c.lastBase, err = l.lastBase(p.uid, c.end)
+	if err != nil || !needed {
+		return c, false, err
 	}
-	return c, needed, err
-}
-
-func (l *Log) lastBase(uid uint32, end int64) (base int64, err error) {
-	err = l.engine.view(func(db *pebble.DB) error {
-		base, err = lastBefore(db, uid, end)
+	c.end = max(c.end, c.state.clean)
+	err = l.engine.view(func(db *pebble.DB) (err error) {
+		c.lastBase, err = lastBefore(db, p.uid, c.end)
 		return err
 	})
-	return base, err
+	return c, true, err
 }
 
 // settledBefore returns the base offset of the first batch in [from, to) whose

@@ -36,6 +36,7 @@ type pass struct {
 	keys  *newestByKey
 	until int64 // the keys of records before it are known
 	due   int64 // the earliest horizon that is left
+	grown int64 // bytes, negative: what the pass removed
 
 	aborted *abortedRanges
 	// alive are the producers of which records of a transaction stay, between the
@@ -56,6 +57,7 @@ func (c *pass) run() error {
 	if err := c.clean(); err != nil {
 		return err
 	}
+	c.l.opts.Logger.Debug("compacted", "topic", c.p.tp.Topic, "partition", c.p.tp.Partition, "before", c.until, "bytes", c.grown)
 	return c.note(compactState{clean: c.until, due: c.due})
 }
 
@@ -165,6 +167,7 @@ func (c *pass) advance(from int64) (next int64, err error) {
 		// A step that is given up half-way could still be carried out later.
 		err = c.l.change(context.Background(), func(b *build) error { return b.compact(&s, m) })
 		if !errors.Is(err, errMoved) {
+			c.grown += s.grows
 			break
 		}
 		if m, err = c.runAt(from); err != nil {
