@@ -36,7 +36,7 @@ func TestGroupsOfClients(t *testing.T) {
 		"static":      {kgo.Balancers(kgo.RangeBalancer())},
 	}
 	if _, ok := apiVersions(t)[68]; ok {
-		kinds["consumer"] = nil
+		kinds["consumer"] = []kgo.Opt{kgo.ServerSideBalancer()}
 	}
 	for kind, opts := range kinds {
 		t.Run(kind, func(t *testing.T) {
@@ -48,9 +48,6 @@ func TestGroupsOfClients(t *testing.T) {
 			fill(t, tp, records)
 			ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 			defer cancel()
-			if kind == "consumer" {
-				ctx = context.WithValue(ctx, "opt_in_kafka_next_gen_balancer_beta", true) //nolint:staticcheck // the key is the client's
-			}
 			var mu sync.Mutex
 			seen := map[string]int{}
 			enough := make(chan struct{})
