@@ -67,6 +67,10 @@ func newLogCmd(a *app) *cobra.Command {
 	return cmd
 }
 
+// logMemory is the soft limit of a log that runs alone: memtables and cache are
+// about 110 MB of it, whatever the log's size.
+const logMemory = 144 << 20
+
 // logFlags are the settings of gemello log.
 type logFlags struct {
 	app                     *app
@@ -92,6 +96,7 @@ func (f *logFlags) run(cmd *cobra.Command) error {
 	privateUmask()
 	ctx, stop := interruptible(cmd.Context())
 	defer stop()
+	limitMemory(ctx, logMemory)
 	stopMetrics, err := f.serveMetrics(&o)
 	if err != nil {
 		return err
