@@ -30,7 +30,7 @@ func (f *syncFailer) MaybeError(op errorfs.Op) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.armed && f.rng.IntN(25) == 0 {
+	if f.armed && f.rng.IntN(10) == 0 {
 		f.failed++
 		return errSync
 	}
@@ -89,7 +89,7 @@ func TestUpkeepAndAppendsGoOnAfterFailedSyncs(t *testing.T) {
 	}
 	failer.mu.Lock()
 	failer.armed = false
-	if failer.failed < 5 {
+	if failer.failed < 3 {
 		t.Errorf("%d syncs failed: too few to show anything", failer.failed)
 	}
 	failer.mu.Unlock()
