@@ -26,6 +26,10 @@ func (s *Server) saslHandshake(r *request) (kmsg.Response, error) {
 	resp.SupportedMechanisms = access.Mechanisms()
 	l := &r.conn.session.login
 	l.exchange = nil
+	if r.header.version < 1 {
+		resp.ErrorCode = kerr.UnsupportedVersion.Code
+		return resp, nil
+	}
 	if !slices.Contains(access.Mechanisms(), req.Mechanism) {
 		resp.ErrorCode = kerr.UnsupportedSaslMechanism.Code
 		return resp, nil

@@ -93,6 +93,12 @@ func TestHandshakeTellsTheMechanisms(t *testing.T) {
 	if resp.ErrorCode != kerr.UnsupportedSaslMechanism.Code || len(resp.SupportedMechanisms) != 2 {
 		t.Errorf("%+v", resp)
 	}
+	// Messages that are no requests are not taken.
+	old := kmsg.NewPtrSASLHandshakeRequest()
+	old.Mechanism = access.ScramSHA256
+	if resp := ask[*kmsg.SASLHandshakeResponse](w, old, 0); resp.ErrorCode != kerr.UnsupportedVersion.Code {
+		t.Errorf("version 0: %v", kerr.ErrorForCode(resp.ErrorCode))
+	}
 	// The client may choose another.
 	if resp := login256(t, w, "ana", "first"); resp.ErrorCode != 0 {
 		t.Errorf("%v", kerr.ErrorForCode(resp.ErrorCode))
