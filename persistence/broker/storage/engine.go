@@ -3,6 +3,7 @@ package storage
 import (
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"strings"
 	"sync"
@@ -91,21 +92,112 @@ func makeDir(fs vfs.FS, dir string) error {
 	return nil
 }
 
-// open opens the database, for reading only when that is all the disk allows.
-// The caller has no database open.
-func (e *engine) open(readOnly bool) error {
-	fs := newGuardedFS(e.opts.FS, e.failed)
+// attempt is an opening under way. It takes as long as the disk is full: Pebble
+// writes what it replays, and tries until it succeeds.
+type attempt struct {
+	fs   *guardedFS
+	done chan opened
+}
+
+type opened struct {
+	db  *pebble.DB
+	err error
+}
+
+// try begins to open the database for writing. One that is open for reading
+// only may stay open meanwhile.
+func (e *engine) try() *attempt {
+	a := &attempt{fs: newGuardedFS(e.opts.FS, e.failed), done: make(chan opened, 1)}
+	go func() {
+		db, err := e.openWith(a.fs, false)
+		a.done <- opened{db, err}
+	}()
+	return a
+}
+
+func (e *engine) openWith(fs *guardedFS, readOnly bool) (db *pebble.DB, err error) {
 	o := e.pebbleOptions(fs, readOnly)
-	db, err := pebble.Open(e.dir(), o)
-	o.Cache.Unref()
-	if err != nil {
-		fs.cut()
-		return fmt.Errorf("open the log in %s: %w", e.opts.Dir, err)
+	defer o.Cache.Unref()
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%v", r)
+		}
+		if err != nil {
+			fs.cut()
+			err = fmt.Errorf("open the log in %s: %w", e.opts.Dir, err)
+		}
+	}()
+	gate := &compactionGate{ConcurrencyLimitScheduler: pebble.NewConcurrencyLimitSchedulerWithNoPeriodicGrantingForTest()}
+	o.Experimental.CompactionScheduler = gate
+	db, err = pebble.Open(e.dir(), o)
+	gate.isOpen.Store(err == nil)
+	return db, err
+}
+
+// compactionGate lets no compaction begin before the database is open. One that
+// runs while an opening fails finds the caches gone, which ends the process.
+// Later each flush and each compaction looks for the next.
+type compactionGate struct {
+	*pebble.ConcurrencyLimitScheduler
+	isOpen atomic.Bool
+}
+
+func (g *compactionGate) TrySchedule() (bool, pebble.CompactionGrantHandle) {
+	if !g.isOpen.Load() {
+		return false, nil
 	}
+	return g.ConcurrencyLimitScheduler.TrySchedule()
+}
+
+func (g *compactionGate) UpdateGetAllowedWithoutPermission() {
+	if g.isOpen.Load() {
+		g.ConcurrencyLimitScheduler.UpdateGetAllowedWithoutPermission()
+	}
+}
+
+// install makes a database the one in use and closes the one before.
+func (e *engine) install(db *pebble.DB, fs *guardedFS, readOnly bool) error {
 	e.mu.Lock()
+	old := e.db
 	e.db, e.fs, e.readOnly = db, fs, readOnly
 	e.mu.Unlock()
-	return nil
+	if old == nil {
+		return nil
+	}
+	return closeQuietly(old)
+}
+
+// open opens the database and waits for it; for reading only it needs no room.
+func (e *engine) open(readOnly bool) error {
+	fs := newGuardedFS(e.opts.FS, e.failed)
+	db, err := e.openWith(fs, readOnly)
+	if err != nil {
+		return err
+	}
+	return e.install(db, fs, readOnly)
+}
+
+// closePatience is how long Close waits for an opening that the disk holds up.
+const closePatience = 5 * time.Second
+
+// giveUp ends an opening. One that does not end is cut off and left behind: it
+// can't be told to stop.
+func (a *attempt) giveUp(patience time.Duration) error {
+	if a == nil {
+		return nil
+	}
+	t := time.NewTimer(patience)
+	defer t.Stop()
+	select {
+	case o := <-a.done:
+		if o.db != nil {
+			return closeQuietly(o.db)
+		}
+		return nil
+	case <-t.C:
+		a.fs.leave()
+		return fmt.Errorf("close the log: the disk does not let it be opened to be closed")
+	}
 }
 
 func (e *engine) dir() string { return e.opts.FS.PathJoin(e.opts.Dir, contentsDir) }
@@ -164,7 +256,6 @@ func (e *engine) pebbleOptions(fs *guardedFS, readOnly bool) *pebble.Options {
 	cache := pebble.NewCache(e.opts.CacheBytes)
 	o := &pebble.Options{
 		FS:                          fs,
-		Lock:                        e.lock,
 		ReadOnly:                    readOnly,
 		Cache:                       cache,
 		FormatMajorVersion:          engineFormat,
@@ -266,13 +357,20 @@ type guardedFS struct {
 	failing atomic.Bool   // background work fails, and is repeated until it succeeds
 	failed  chan struct{} // gets a token when cut
 	barrier errorfs.Injector
+
+	isLeft      atomic.Bool   // nobody waits for the database any more
+	troubled    chan struct{} // closed when background work has failed once
+	troubleOnce sync.Once
 }
 
 func newGuardedFS(inner vfs.FS, failed chan struct{}) *guardedFS {
-	g := &guardedFS{failed: failed}
+	g := &guardedFS{failed: failed, troubled: make(chan struct{})}
 	paused := vfs.OnDiskFull(inner, func() { time.Sleep(fullDiskPause) })
 	g.barrier = errorfs.InjectorFunc(func(op errorfs.Op) error {
 		if g.isCut.Load() && op.Kind.ReadOrWrite() == errorfs.OpIsWrite {
+			if g.isLeft.Load() {
+				park()
+			}
 			return errCut
 		}
 		return nil
@@ -280,6 +378,10 @@ func newGuardedFS(inner vfs.FS, failed chan struct{}) *guardedFS {
 	g.FS = errorfs.Wrap(paused, g.barrier)
 	return g
 }
+
+// park holds a goroutine of a database that was left behind, which would try
+// for ever what can't succeed any more.
+func park() { select {} }
 
 // ReuseForWrite is for old files of the write-ahead log, which package errorfs
 // hands out as they are.
@@ -289,6 +391,29 @@ func (g *guardedFS) ReuseForWrite(oldname, newname string, category vfs.DiskWrit
 		return nil, err
 	}
 	return errorfs.WrapFile(f, g.barrier), nil
+}
+
+// OpenDir is for the syncs of names: Pebble panics in the background when the
+// name of a new table of contents can't be synced. A database that is cut off at
+// that moment leaves the old or the new one, and both are right.
+func (g *guardedFS) OpenDir(name string) (vfs.File, error) {
+	f, err := g.FS.OpenDir(name)
+	if err != nil {
+		return nil, err
+	}
+	return &dirFile{File: f, fs: g}, nil
+}
+
+type dirFile struct {
+	vfs.File
+	fs *guardedFS
+}
+
+func (f *dirFile) Sync() error {
+	if err := f.File.Sync(); err != nil {
+		f.fs.cut()
+	}
+	return nil
 }
 
 // Unwrap lets Pebble find the file system below.
@@ -304,7 +429,19 @@ func (g *guardedFS) cut() {
 	}
 }
 
-func (g *guardedFS) backgroundError(error) { g.failing.Store(true) }
+// leave cuts the database off for good: nobody waits for it any more.
+func (g *guardedFS) leave() {
+	g.isLeft.Store(true)
+	g.cut()
+}
+
+func (g *guardedFS) backgroundError(error) {
+	g.failing.Store(true)
+	g.troubleOnce.Do(func() { close(g.troubled) })
+}
+
+// Lock does nothing: engine holds the lock of the directory, over all openings.
+func (g *guardedFS) Lock(string) (io.Closer, error) { return io.NopCloser(nil), nil }
 
 func (g *guardedFS) backgroundDone(err error) {
 	if err == nil {

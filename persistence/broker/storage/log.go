@@ -53,18 +53,21 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 	if l.engine, err = newEngine(o); err != nil {
 		return nil, err
 	}
-	st, err := l.begin()
+	st, a, err := l.begin(ctx)
 	if err != nil {
 		return nil, errors.Join(err, l.engine.close())
 	}
 	if l.metrics, l.undo, err = newMetrics(o.Registerer, l); err != nil {
-		return nil, errors.Join(err, l.engine.close())
+		return nil, errors.Join(err, a.giveUp(0), l.engine.close())
 	}
 	l.directory.Store(st.directory())
 	l.cluster = base64.RawURLEncoding.EncodeToString(st.cluster[:])
 	l.space = &space{fs: o.FS, dir: o.Dir, reserve: o.ReserveBytes, background: func() bool { return !l.engine.fs.failing.Load() }}
 	s := &sequencer{l: l, st: st}
 	s.cur = s.newBuild()
+	if a != nil {
+		s.down, s.attempt = errNoDatabase, a
+	}
 	l.wg.Go(s.run)
 	l.wg.Go(l.commitLoop)
 	l.wg.Go(l.housekeepingLoop)
@@ -73,20 +76,43 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 }
 
 // begin opens the database, makes it anew where nothing was ever in it, and
-// loads the state.
-func (l *Log) begin() (*state, error) {
+// loads the state. While the disk is full it opens for reading only and leaves
+// the attempt to do more.
+func (l *Log) begin(ctx context.Context) (*state, *attempt, error) {
 	e := l.engine
-	if err := e.open(false); err != nil {
+	a := e.try()
+	var o opened
+	select {
+	case o = <-a.done:
+	case <-a.fs.troubled:
+		if st, err := l.beginReading(); err == nil {
+			return st, a, nil
+		}
+		// It may have been opened for writing meanwhile.
+		select {
+		case o = <-a.done:
+		case <-ctx.Done():
+			return nil, nil, errors.Join(ctx.Err(), a.giveUp(0))
+		}
+	case <-ctx.Done():
+		return nil, nil, errors.Join(ctx.Err(), a.giveUp(closePatience))
+	}
+	fs := a.fs
+	if o.err != nil {
 		if !e.isUnborn() {
-			return nil, err
+			return nil, nil, o.err
 		}
-		l.opts.Logger.Warn("making a log anew whose making was cut short", "dir", l.opts.Dir, "err", err.Error())
+		l.opts.Logger.Warn("making a log anew whose making was cut short", "dir", l.opts.Dir, "err", o.err.Error())
 		if err := e.clear(); err != nil {
-			return nil, fmt.Errorf("clear %s: %w", e.dir(), err)
+			return nil, nil, fmt.Errorf("clear %s: %w", e.dir(), err)
 		}
-		if err := e.open(false); err != nil {
-			return nil, err
+		fs = newGuardedFS(l.opts.FS, e.failed)
+		if o.db, o.err = e.openWith(fs, false); o.err != nil {
+			return nil, nil, o.err
 		}
+	}
+	if err := e.install(o.db, fs, false); err != nil {
+		return nil, nil, err
 	}
 	var st *state
 	err := e.view(func(db *pebble.DB) error {
@@ -98,8 +124,32 @@ func (l *Log) begin() (*state, error) {
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("open the log in %s: %w", l.opts.Dir, err)
+		return nil, nil, fmt.Errorf("open the log in %s: %w", l.opts.Dir, err)
 	}
+	return st, nil, nil
+}
+
+// beginReading is begin for a disk that can't be written.
+func (l *Log) beginReading() (*state, error) {
+	if err := l.engine.open(true); err != nil {
+		return nil, err
+	}
+	var st *state
+	err := l.engine.view(func(db *pebble.DB) error {
+		v, err := get(db, keyStamp)
+		if err != nil {
+			return err
+		}
+		if string(v) != formatStamp {
+			return fmt.Errorf("%w: stamp %q", errFormat, v)
+		}
+		st, err = load(db, l.now())
+		return err
+	})
+	if err != nil {
+		return nil, errors.Join(err, l.engine.shut(false))
+	}
+	l.opts.Logger.Error("the disk can't be written: the log is open for reading only", "dir", l.opts.Dir)
 	return st, nil
 }
 

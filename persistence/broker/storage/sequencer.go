@@ -1,7 +1,6 @@
 package storage
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
@@ -9,7 +8,7 @@ import (
 )
 
 // reopenPause is the time between attempts to open a failed database again.
-const reopenPause = 250 * time.Millisecond
+const reopenPause = 100 * time.Millisecond
 
 // sequencer owns the state: it runs requests one after the other and hands what
 // they wrote to the committer, one build at a time. While a build is committed
@@ -21,26 +20,30 @@ type sequencer struct {
 	busy bool // the committer has a build
 
 	// down is why nothing can be written now; nil: it can.
-	down   error
-	retry  *time.Timer
-	due    bool // it is time to try again
-	window window
+	down    error
+	retry   *time.Timer
+	attempt *attempt // to open the database for writing; nil: none is under way
+	opened  *opened  // how it ended
+	left    int      // databases that were left behind
+	window  window
 }
 
 // run is the goroutine. It ends when the queue is closed and empty.
 func (s *sequencer) run() {
 	defer close(s.l.commits)
+	defer func() {
+		if err := s.attempt.giveUp(closePatience); err != nil {
+			s.l.opts.Logger.Error("closing the log", "err", err.Error())
+		}
+	}()
 	s.retry = time.NewTimer(time.Hour)
 	defer s.retry.Stop()
 	gather := time.NewTimer(time.Hour)
 	defer gather.Stop()
 	var ops []*op
 	for {
-		if s.due && !s.busy {
-			s.due = false
-			if s.down != nil {
-				s.reopen()
-			}
+		if s.opened != nil && !s.busy {
+			s.replace()
 		}
 		var done bool
 		if s.cur.room() > 0 {
@@ -84,11 +87,16 @@ func (s *sequencer) run() {
 			}
 		case <-s.l.engine.failed:
 			// A commit under way will notice, or the look after it.
-			if !s.busy && s.down == nil {
+			switch {
+			case s.down != nil:
+				s.retry.Reset(reopenPause)
+			case !s.busy && s.l.engine.fs.isCut.Load():
 				s.recover(result{err: errCut})
 			}
 		case <-s.retry.C:
-			s.due = true
+			s.again()
+		case o := <-s.attempted():
+			s.opened = &o
 		}
 	}
 }
@@ -143,39 +151,82 @@ func (s *sequencer) recover(r result) {
 	if err := s.l.engine.shut(r.panicked); err != nil {
 		s.l.opts.Logger.Warn("closing the failed database", "err", err.Error())
 	}
-	s.reopen()
+	err := s.l.engine.open(true)
+	if err == nil {
+		err = s.reload()
+	}
+	if err != nil {
+		s.l.opts.Logger.Error("the log can't even be read now", "err", err.Error())
+	}
+	s.attempt = s.l.engine.try()
 	for _, o := range again {
 		s.admit(o)
 	}
 }
 
-// reopen opens the database again and loads the state from it; for reading only
-// when that is all that can be done.
-func (s *sequencer) reopen() {
-	e := s.l.engine
-	cause := s.down
-	if e.db != nil { // open for reading only
-		if err := e.shut(false); err != nil {
+// attempted is where the end of the attempt under way is told.
+func (s *sequencer) attempted() chan opened {
+	if s.attempt == nil {
+		return nil
+	}
+	return s.attempt.done
+}
+
+// maxLeft bounds how many databases are left behind, each of which keeps some
+// memory. After them only a restart helps.
+const maxLeft = 8
+
+// again begins another attempt. One that was cut off from the disk while it was
+// under way does not end, and is left behind.
+func (s *sequencer) again() {
+	if s.down == nil || s.opened != nil {
+		return
+	}
+	if s.attempt != nil {
+		if !s.attempt.fs.isCut.Load() {
+			return
+		}
+		select {
+		case o := <-s.attempt.done:
+			s.opened = &o
+			return
+		default:
+		}
+		s.attempt.fs.leave()
+		s.attempt = nil
+		s.left++
+	}
+	if s.left >= maxLeft {
+		s.l.opts.Logger.Error("the disk failed too often: the log stays open for reading only until the next start")
+		return
+	}
+	s.attempt = s.l.engine.try()
+}
+
+// replace goes on with a database that was opened for writing, or arranges for
+// another attempt.
+func (s *sequencer) replace() {
+	o, a := *s.opened, s.attempt
+	s.opened, s.attempt = nil, nil
+	err := o.err
+	if err == nil {
+		if err := s.l.engine.install(o.db, a.fs, false); err != nil {
+			s.l.opts.Logger.Warn("closing what was open for reading", "err", err.Error())
+		}
+		if err = s.reload(); err == nil {
+			s.down = nil
+			s.l.opts.Logger.Info("the log can be written again")
+			return
+		}
+	}
+	s.l.opts.Logger.Warn("the log can't be written yet", "err", err.Error())
+	if o.err == nil {
+		// It is open for writing: nothing else may be before it is closed.
+		if err := s.l.engine.shut(false); err != nil {
 			s.l.opts.Logger.Warn("closing the log before it is opened again", "err", err.Error())
 		}
 	}
-	err := e.open(false)
-	if err != nil {
-		cause = err
-		err = e.open(true)
-	}
-	if err == nil {
-		err = s.reload()
-	}
-	if err == nil && !e.readOnly {
-		s.down = nil
-		s.l.opts.Logger.Info("the log can be written again")
-		return
-	}
-	if !errors.Is(s.down, cause) {
-		s.l.opts.Logger.Warn("the log can't be written yet", "err", cause.Error())
-	}
-	s.down = cause
+	s.down = err
 	s.retry.Reset(reopenPause)
 }
 
