@@ -182,3 +182,14 @@ func (s *Server) describeUserScram(r *request) (kmsg.Response, error) {
 	}
 	return resp, nil
 }
+
+// describeClientQuotas tells that there are none. Kafka's tools ask for them
+// when they show users.
+func (s *Server) describeClientQuotas(r *request) (kmsg.Response, error) {
+	resp := r.response().(*kmsg.DescribeClientQuotasResponse)
+	resp.Entries = []kmsg.DescribeClientQuotasResponseEntry{}
+	if !s.allowed(r.conn, kmsg.ACLOperationDescribeConfigs, kmsg.ACLResourceTypeCluster, clusterName) {
+		resp.ErrorCode = kerr.ClusterAuthorizationFailed.Code
+	}
+	return resp, nil
+}

@@ -103,3 +103,11 @@ func TestUsersAreShownWithoutTheirSecrets(t *testing.T) {
 		}
 	}
 }
+
+func TestThereAreNoQuotas(t *testing.T) {
+	w := dial(t, start(t, Options{}))
+	resp := ask[*kmsg.DescribeClientQuotasResponse](w, kmsg.NewPtrDescribeClientQuotasRequest(), 1)
+	if resp.ErrorCode != 0 || resp.Entries == nil || len(resp.Entries) != 0 {
+		t.Errorf("%+v", resp)
+	}
+}

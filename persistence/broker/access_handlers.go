@@ -13,5 +13,6 @@ func (s *Server) accessHandlers() []handler {
 		{key: kmsg.CreateACLs, min: 1, max: 3, serve: s.createACLs},
 		{key: kmsg.DeleteACLs, min: 1, max: 3, serve: s.deleteACLs},
 		{key: kmsg.DescribeUserSCRAMCredentials, min: 0, max: 0, serve: s.describeUserScram},
+		{key: kmsg.DescribeClientQuotas, min: 0, max: 1, serve: s.describeClientQuotas},
 	}
 }

@@ -37,7 +37,8 @@ type Exchange struct {
 	stage     int // messages of the client seen
 	name      string
 	binding   string // what client-final has to repeat in c=
-	nonce     string
+	nonce     string // the client's, then ours
+	client    string // the client's alone
 	auth      string // AuthMessage so far: client-first-bare, server-first
 	principal Principal
 }
@@ -140,6 +141,7 @@ func (e *Exchange) first(message string) ([]byte, error) {
 		return nil, fmt.Errorf("random bytes for a nonce: %w", err)
 	}
 	e.name = name
+	e.client = nonce
 	e.nonce = nonce + base64.RawStdEncoding.EncodeToString(own)
 	_, v, _ := e.users.find(e.mechanism, name)
 	answer := "r=" + e.nonce + ",s=" + base64.StdEncoding.EncodeToString(v.Salt) + ",i=" + strconv.Itoa(v.Iterations)
@@ -161,7 +163,9 @@ func (e *Exchange) final(message string) ([]byte, error) {
 	if attributes[0][2:] != e.binding {
 		return nil, fmt.Errorf("client-final repeats another GS2 header: %w", ErrMessage)
 	}
-	if attributes[1][2:] != e.nonce {
+	// Older librdkafka, such as 2.0.2 of kcat in distributions, puts its own
+	// nonce before the whole once more. The proof covers ours all the same.
+	if r := attributes[1][2:]; r != e.nonce && r != e.client+e.nonce {
 		return nil, fmt.Errorf("client-final repeats another nonce: %w", ErrMessage)
 	}
 	proof, err := base64.StdEncoding.Strict().DecodeString(encoded)

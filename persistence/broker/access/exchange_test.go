@@ -177,6 +177,20 @@ func TestExchangeBindsTheProofToTheConversation(t *testing.T) {
 			t.Errorf("%s was taken", name)
 		}
 	}
+	// The one other nonce that is taken, of old librdkafka, is covered by the
+	// proof as well: without a proof for it, it is a wrong guess.
+	old, err := u.Begin(c.mechanism, &entropy{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, _, err := old.Step([]byte(c.first()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	final, _ := c.final(t, string(first))
+	if _, _, err := old.Step([]byte(strings.Replace(final, "r=abc", "r=abcabc", 1))); !errors.Is(err, ErrCredentials) {
+		t.Errorf("nonce of old librdkafka without its proof: %v", err)
+	}
 	// What was said in one login proves nothing in the next.
 	e, _ := u.Begin(c.mechanism, &entropy{})
 	answer, _, _ := e.Step([]byte(c.first()))
@@ -187,6 +201,23 @@ func TestExchangeBindsTheProofToTheConversation(t *testing.T) {
 	}
 	if _, _, err := again.Step([]byte(message)); err == nil {
 		t.Error("a recorded proof was taken again")
+	}
+}
+
+func TestExchangeTakesTheNonceOfOldLibrdkafka(t *testing.T) {
+	u := users(t, Login{Name: "ana", Password: "first"})
+	c := client{ScramSHA512, "n,,", "ana", "first", "abc"}
+	e, err := u.Begin(c.mechanism, &entropy{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, _, err := e.Step([]byte(c.first()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	message := c.finalWith(t, string(answer), "abc")
+	if _, done, err := e.Step([]byte(message)); !done || err != nil {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -32,6 +32,18 @@ func (c client) first() string {
 // final answers server-first; signature is what server-final has to hold.
 func (c client) final(t *testing.T, serverFirst string) (message, signature string) {
 	t.Helper()
+	return c.finalAfter(t, serverFirst, "")
+}
+
+// finalWith is final with something before the nonce.
+func (c client) finalWith(t *testing.T, serverFirst, before string) string {
+	t.Helper()
+	message, _ := c.finalAfter(t, serverFirst, before)
+	return message
+}
+
+func (c client) finalAfter(t *testing.T, serverFirst, before string) (message, signature string) {
+	t.Helper()
 	h, err := hashOf(c.mechanism)
 	if err != nil {
 		t.Fatal(err)
@@ -53,7 +65,7 @@ func (c client) final(t *testing.T, serverFirst string) (message, signature stri
 		t.Fatal(err)
 	}
 	key := mac(h, salted, "Client Key")
-	unproven := "c=" + base64.StdEncoding.EncodeToString([]byte(c.header)) + "," + parts[0]
+	unproven := "c=" + base64.StdEncoding.EncodeToString([]byte(c.header)) + ",r=" + before + parts[0][2:]
 	auth := strings.TrimPrefix(c.first(), c.header) + "," + serverFirst + "," + unproven
 	proof := mac(h, digest(h, key), auth)
 	for i := range proof {
