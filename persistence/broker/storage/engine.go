@@ -130,6 +130,10 @@ func (e *engine) openWith(fs *guardedFS, readOnly bool) (db *pebble.DB, err erro
 	gate := &compactionGate{ConcurrencyLimitScheduler: pebble.NewConcurrencyLimitSchedulerWithNoPeriodicGrantingForTest()}
 	o.Experimental.CompactionScheduler = gate
 	db, err = pebble.Open(e.dir(), o)
+	if err == nil && fs.isCut.Load() {
+		// It knows nothing of what became of its write-ahead log.
+		return nil, errors.Join(errCut, closeQuietly(db))
+	}
 	gate.isOpen.Store(err == nil)
 	return db, err
 }
@@ -387,10 +391,10 @@ func park() { select {} }
 // hands out as they are.
 func (g *guardedFS) ReuseForWrite(oldname, newname string, category vfs.DiskWriteCategory) (vfs.File, error) {
 	f, err := g.FS.ReuseForWrite(oldname, newname, category)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		f = errorfs.WrapFile(f, g.barrier)
 	}
-	return errorfs.WrapFile(f, g.barrier), nil
+	return g.quiet(f, err), nil
 }
 
 // OpenDir is for the syncs of names: Pebble panics in the background when the

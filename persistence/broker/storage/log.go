@@ -119,6 +119,9 @@ func (l *Log) begin(ctx context.Context) (*state, *attempt, error) {
 		if err := stamp(db); err != nil {
 			return err
 		}
+		if fs.isCut.Load() {
+			return errCut
+		}
 		var err error
 		st, err = load(db, l.now())
 		return err
