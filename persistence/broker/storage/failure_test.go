@@ -131,7 +131,7 @@ func TestNothingAcknowledgedIsLostWhileSyncsFail(t *testing.T) {
 	})
 	c := newClock()
 	l := open(t, c.options(fs))
-	const producers, each, parts = 6, 30, 2
+	const producers, each, parts = 6, 150, 2
 	mustCreate(t, l, "a", parts)
 	mu.Lock()
 	armed = true
