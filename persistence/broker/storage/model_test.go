@@ -16,6 +16,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 )
 
+// Long because the model and what compares it must be read side by side.
+//
 // The model is a log in a few maps, without any code of the log itself. Random
 // requests run against both; crashes and failing syncs come at random moments.
 // What the log says after each must be what the model says; after a request
