@@ -14,7 +14,7 @@ CC_FOUND  := $(shell command -v $${CC:-cc} 2>/dev/null)
 RACE       = $(if $(CC_FOUND),CGO_ENABLED=1 $(GO) test -race,$(GO) test -tags $(TAGS))
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test test-go test-sdk test-release verify fuzz bench kafka lint check cross clean
+.PHONY: help build run test test-go test-sdk test-clients test-release verify fuzz bench kafka lint check cross clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r t d; do printf '  %-14s %s\n' "$$t" "$$d"; done
@@ -43,6 +43,9 @@ test-sdk: build ## unmodified Azure SDKs against bin/gemello (needs node and npm
 	@if [ ! -x test/sdk/run.sh ]; then echo "test/sdk/run.sh is absent: no SDK tests"; \
 	elif ! command -v npm >/dev/null; then echo "npm is not installed: SDK tests skipped"; \
 	else test/sdk/run.sh; fi
+
+test-clients: build ## kcat, Python and Java tools against bin/gemello log, those that are installed
+	test/clients/run.sh
 
 test-release: ## the tests as the released binary is built: no tags, no race detector
 	CGO_ENABLED=0 $(GO) test ./...

@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"go.uber.org/goleak"
 )
 
 // target is the broker's host:port. The tests need -count=1: go test does not
@@ -30,7 +31,11 @@ func run(m *testing.M) (status int) {
 			return 1
 		}
 		defer func() {
-			if err := stop(); err != nil {
+			err := stop()
+			if err == nil {
+				err = goleak.Find()
+			}
+			if err != nil {
 				fmt.Fprintln(os.Stderr, err)
 				status = 1
 			}
