@@ -7,22 +7,30 @@ import (
 )
 
 // Pebble ends the process when it can't finish a file of values or change to the
-// next write-ahead log. So errors on these files end the life of the database
-// instead: it is cut off from the disk, which freezes the disk as a crash would,
-// and goes on without knowing. Nobody is told of success after that, and the
-// database is opened anew.
+// next write-ahead log, and when it can't finish opening a database after it has
+// flushed what it replayed. So errors on files other than tables and tables of
+// contents end the life of the database instead: it is cut off from the disk,
+// which freezes the disk as a crash would, and goes on without knowing. Nobody is
+// told of success after that, and the database is opened anew.
 
-// Create makes a file, of which only those that Pebble can do without return
-// errors.
+// Create makes a file. Only those return errors that Pebble can do without.
 func (g *guardedFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
 	f, err := g.FS.Create(name, category)
-	switch {
-	case strings.HasSuffix(name, ".log"):
-		return g.quiet(f, err), nil
-	case strings.HasSuffix(name, ".blob") && err == nil:
-		return g.quiet(f, nil), nil
+	switch base := g.FS.PathBase(name); {
+	case strings.HasSuffix(base, ".sst"), strings.HasPrefix(base, "MANIFEST-"):
+		return f, err
+	case strings.HasSuffix(base, ".blob") && err != nil:
+		return nil, err
 	}
-	return f, err
+	return g.quiet(f, err), nil
+}
+
+// Rename is for the file that lists the options.
+func (g *guardedFS) Rename(from, to string) error {
+	if err := g.FS.Rename(from, to); err != nil {
+		g.cut()
+	}
+	return nil
 }
 
 // quiet returns a file that never fails; one that could not be opened takes

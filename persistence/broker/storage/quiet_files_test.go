@@ -15,12 +15,12 @@ func TestFilesThatMustNotFailCutTheDatabaseOff(t *testing.T) {
 		quiet map[string]bool
 		do    func(vfs.File) error
 	}{
-		{"create", errorfs.OpCreate, map[string]bool{"1.log": true}, func(vfs.File) error { return nil }},
-		{"write", errorfs.OpFileWrite, map[string]bool{"1.log": true, "1.blob": true}, func(f vfs.File) error { _, err := f.Write([]byte("x")); return err }},
-		{"sync", errorfs.OpFileSync, map[string]bool{"1.log": true, "1.blob": true}, func(f vfs.File) error { return f.Sync() }},
-		{"sync of data", errorfs.OpFileSyncData, map[string]bool{"1.log": true, "1.blob": true}, func(f vfs.File) error { return f.SyncData() }},
+		{"create", errorfs.OpCreate, map[string]bool{"1.log": true, "OPTIONS-1.dbtmp": true}, func(vfs.File) error { return nil }},
+		{"write", errorfs.OpFileWrite, map[string]bool{"1.log": true, "1.blob": true, "OPTIONS-1.dbtmp": true}, func(f vfs.File) error { _, err := f.Write([]byte("x")); return err }},
+		{"sync", errorfs.OpFileSync, map[string]bool{"1.log": true, "1.blob": true, "OPTIONS-1.dbtmp": true}, func(f vfs.File) error { return f.Sync() }},
+		{"sync of data", errorfs.OpFileSyncData, map[string]bool{"1.log": true, "1.blob": true, "OPTIONS-1.dbtmp": true}, func(f vfs.File) error { return f.SyncData() }},
 	} {
-		for _, name := range []string{"1.log", "1.blob", "1.sst"} {
+		for _, name := range []string{"1.log", "1.blob", "1.sst", "MANIFEST-000001", "OPTIONS-1.dbtmp"} {
 			t.Run(c.name+" "+name, func(t *testing.T) {
 				armed := true
 				disk := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
@@ -49,6 +49,9 @@ func TestFilesThatMustNotFailCutTheDatabaseOff(t *testing.T) {
 				}
 				if _, err := g.Create("MANIFEST-000002", vfs.WriteCategoryUnspecified); err == nil {
 					t.Error("a table of contents can be written")
+				}
+				if err := g.Rename(name, "else"); err != nil {
+					t.Errorf("rename: %v", err)
 				}
 				if next, err := g.Create("2.log", vfs.WriteCategoryUnspecified); err != nil || next.Sync() != nil {
 					t.Errorf("the next write-ahead log: %v", err)
