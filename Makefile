@@ -4,6 +4,8 @@ GO      ?= go
 VERSION ?=
 TIME    ?= 20s
 TAGS    ?= invariants
+ROUNDS  ?= 500
+SEED    ?= 1
 
 LDFLAGS = -s -w $(if $(VERSION),-X main.version=$(VERSION))
 
@@ -14,7 +16,7 @@ CC_FOUND  := $(shell command -v $${CC:-cc} 2>/dev/null)
 RACE       = $(if $(CC_FOUND),CGO_ENABLED=1 $(GO) test -race,$(GO) test -tags $(TAGS))
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test test-go test-sdk test-clients test-release verify fuzz bench kafka lint check cross clean
+.PHONY: help build run test test-go test-sdk test-clients test-release verify torture fuzz bench kafka lint check cross clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r t d; do printf '  %-14s %s\n' "$$t" "$$d"; done
@@ -52,6 +54,10 @@ test-release: ## the tests as the released binary is built: no tags, no race det
 
 verify: build ## kill nodes at random, then check that nothing is lost or repeated
 	bin/gemello verify
+
+# A real Kafka in place of our log: TORTURE='-start "kafka-start.sh ..." -addr HOST:PORT -pid-file FILE'.
+torture: build ## kill the log ROUNDS times (500) under transactions, then compare with what clients know
+	$(GO) test -v -count=1 -timeout 2h -run Promises ./internal/torture -rounds $(ROUNDS) -seed $(SEED) -binary $(CURDIR)/bin/gemello $(TORTURE)
 
 fuzz: ## every fuzz target for TIME (20s)
 	@for pkg in $$($(GO) list ./...); do \

@@ -26,7 +26,6 @@ var (
 	starts  = flag.String("start", "", "shell command that starts another broker in the background; with -addr and -pid-file")
 	addrOf  = flag.String("addr", "", "address of that broker")
 	pidFile = flag.String("pid-file", "", "file with its process id")
-	rewind  = flag.Bool("rewind", false, "plant a fault: put the log's directory back to the state of an earlier kill, once")
 	minGap  = flag.Duration("min-gap", 50*time.Millisecond, "shortest time between a start and the next kill")
 	maxGap  = flag.Duration("max-gap", 500*time.Millisecond, "longest")
 )
@@ -42,7 +41,7 @@ func TestLogKeepsItsPromisesThroughKills(t *testing.T) {
 	} else {
 		b = newGemelloLog(t, dir, strings.Fields(*logArgs))
 	}
-	r := &run{b: b, rng: rand.New(rand.NewPCG(*seed, 1)), say: t.Logf}
+	r := newRun(t, b, *rounds)
 	v, err := r.torture()
 	if err != nil {
 		t.Fatal(err)
@@ -59,15 +58,40 @@ func TestLogKeepsItsPromisesThroughKills(t *testing.T) {
 	}
 }
 
+// TestTortureFindsALogThatForgets puts the log's directory back to what it was
+// at an earlier kill, which is what a log that answers before it writes would do
+// when the machine fails.
+func TestTortureFindsALogThatForgets(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts and kills processes for some seconds; run without -short")
+	}
+	r := newRun(t, newGemelloLog(t, t.TempDir(), nil), 4)
+	r.rewinds = true
+	v, err := r.torture()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v.Passed() || v.Lost == 0 {
+		t.Errorf("nothing was missed: %v", v)
+	}
+}
+
+func newRun(t *testing.T, b broker, rounds int) *run {
+	return &run{b: b, rounds: rounds, rng: rand.New(rand.NewPCG(*seed, 1)), say: t.Logf}
+}
+
 // run is one torture under way.
 type run struct {
-	b   broker
-	rng *rand.Rand
-	say func(format string, args ...any)
+	b      broker
+	rounds int
+	// rewinds plants a fault: see rewind.
+	rewinds bool
+	rng     *rand.Rand
+	say     func(format string, args ...any)
 
 	kills   int
 	longest time.Duration // of a restart
-	spare   string        // a copy of the log's directory, for -rewind
+	spare   string        // a copy of the log's directory, for rewind
 }
 
 // startWithin bounds a start after a kill.
@@ -112,7 +136,7 @@ func (r *run) torture() (*Verdict, error) {
 		members = append(members, w)
 		chains.Go(w.run)
 	}
-	for range *rounds {
+	for range r.rounds {
 		if err := r.round(); err != nil {
 			return nil, err
 		}
@@ -196,27 +220,22 @@ func (r *run) round() error {
 	return r.start()
 }
 
-// rewind does what a log that acknowledges before it writes, or a machine that
-// loses its power under a log that does not sync, would do.
+// rewind keeps the directory at a kill and puts it back at a later one.
 func (r *run) rewind(b *gemelloLog) error {
-	if !*rewind {
+	if !r.rewinds {
 		return nil
 	}
-	switch r.kills {
-	case *rounds / 2:
+	if r.spare == "" {
 		r.spare = filepath.Join(b.dir, "spare")
 		return os.CopyFS(r.spare, os.DirFS(b.data()))
-	case *rounds/2 + 1, *rounds/2 + 2:
-		if _, err := os.Stat(r.spare); errors.Is(err, fs.ErrNotExist) || r.spare == "" {
-			return nil
-		}
-		r.say("the log goes back in time")
-		if err := os.RemoveAll(b.data()); err != nil {
-			return err
-		}
-		return os.Rename(r.spare, b.data())
 	}
-	return nil
+	if _, err := os.Stat(r.spare); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err := os.RemoveAll(b.data()); err != nil {
+		return err
+	}
+	return os.Rename(r.spare, b.data())
 }
 
 // create makes the topics.

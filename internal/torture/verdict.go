@@ -225,12 +225,20 @@ func (v *Verdict) judgeViews(a *Account) {
 				case !in:
 					v.find(&v.Moved, "a reader saw %v at %v, where it is not any more", s.Record, place{tp, s.Offset})
 				default:
-					v.find(&v.Disordered, "a reader saw %v at %v as record %d of the partition, which it is not", s.Record, place{tp, s.Offset}, i)
+					v.find(&v.Disordered, "a reader saw %v at %v after %v, and not %v at %v before it", s.Record, place{tp, s.Offset}, before(list, i), want[i].Record, place{tp, want[i].Offset})
 				}
 				break // all after it is displaced
 			}
 		}
 	}
+}
+
+// before is the offset of the record before the i-th, -1 for none.
+func before(list []Seen, i int) int64 {
+	if i == 0 {
+		return -1
+	}
+	return list[i-1].Offset
 }
 
 // judgeOffsets checks that no group's offset is behind what was committed, or
