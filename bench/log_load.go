@@ -210,12 +210,15 @@ func (l *logLoad) single(ctx context.Context) error {
 	return nil
 }
 
-// fill makes a topic with at least so many records.
+// fill makes a topic with at least so many records, or with what a slow log
+// takes in a while.
 func (l *logLoad) fill(ctx context.Context, records int64) (string, error) {
 	topic, err := l.topic(ctx, "consume")
 	if err != nil {
 		return "", err
 	}
+	ctx, stop := context.WithTimeout(ctx, 15*time.Second)
+	defer stop()
 	const producers = 2
 	var acked atomic.Int64
 	return topic, l.producers(ctx, context.WithoutCancel(ctx), topic, producers, (records+producers-1)/producers, &acked)
