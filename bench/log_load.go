@@ -104,9 +104,10 @@ func (l *logLoad) producers(ctx, gone context.Context, topic string, n int, reco
 	values := telemetry(l.Payload)
 	var g errgroup.Group
 	for range n {
-		a, err := l.log.NewAppender(eventlog.AppenderOptions{
-			Linger: l.Linger, MaxBatchBytes: l.BatchBytes, MaxBytes: 32 << 20, // buffer.memory of the Java client
-		})
+		// Room for three times the five requests that may be under way, so that a
+		// slow log has not minutes to do when the time is over.
+		room := max(1<<20, 3*5*int(l.Partitions)*int(l.BatchBytes))
+		a, err := l.log.NewAppender(eventlog.AppenderOptions{Linger: l.Linger, MaxBatchBytes: l.BatchBytes, MaxBytes: room})
 		if err != nil {
 			return err
 		}

@@ -153,7 +153,7 @@ func (s *sizedLog) point(ctx context.Context, size int64) (p sizePoint, err erro
 
 // produce appends until so many records in all are acknowledged, or gone ends.
 func (s *sizedLog) produce(ctx, gone context.Context, until int64) error {
-	load := &logLoad{LogOptions: &LogOptions{Payload: s.Payload, Linger: 5 * time.Millisecond}, log: s.log}
+	load := &logLoad{LogOptions: &LogOptions{Payload: s.Payload, Linger: 5 * time.Millisecond, BatchBytes: 1_000_000, Partitions: s.Partitions}, log: s.log}
 	return load.producers(ctx, gone, sizeTopic, 1, until-s.acked.Load(), &s.acked)
 }
 
