@@ -21,7 +21,7 @@ import (
 )
 
 var (
-	tortureLives = flag.Int("lives", 40, "crashes of each seed's log")
+	tortureLives = flag.Int("lives", 10, "crashes of each seed's log")
 	tortureSyncs = flag.Bool("failing-syncs", true, "fail syncs in some lives")
 	tortureSeed  = flag.Uint64("seed", 1, "first of four seeds")
 )
