@@ -173,10 +173,15 @@ func (w *transactor) transaction() {
 		w.crashed.Add(1)
 		w.drop()
 		return
-	case 1:
+	case 1, 2:
 		w.takeOver(ctx, txn, !failed.Load())
 		return
 	}
+	w.end(ctx, txn, commit)
+}
+
+// end ends a transaction and notes how, as far as that is known.
+func (w *transactor) end(ctx context.Context, txn int, commit bool) {
 	err := w.cl.EndTransaction(ctx, kgo.TransactionEndTry(commit))
 	switch {
 	case err != nil:
@@ -188,26 +193,50 @@ func (w *transactor) transaction() {
 	}
 }
 
-// takeOver begins a second life of the id while the first is in a transaction,
-// and lets the first try to commit.
+// takeOver begins a second life of the id while the first is in a transaction.
+// The first goes on to write or to commit while the second is in one of its own,
+// and must not be able to.
 func (w *transactor) takeOver(ctx context.Context, txn int, whole bool) {
 	first := w.cl
 	defer first.Close()
+	w.cl = nil
 	second, err := w.begin()
 	if err != nil {
-		w.cl = nil
 		return
 	}
 	w.cl = second
-	if !whole {
+	if whole {
+		w.p.End(txn, Aborted)
+	}
+	if second.BeginTransaction() != nil {
+		w.drop()
 		return
 	}
-	if err := first.EndTransaction(ctx, kgo.TryCommit); err == nil {
+	next, failed := w.p.Begin(), false
+	write := func(ctx context.Context, cl *kgo.Client, txn int) error {
+		to := anyOf(w.rng, "a", "b", topicIn)
+		r := w.p.Send(to, txn)
+		got, err := cl.ProduceSync(ctx, record(w.rng, to, r)).First()
+		if err == nil {
+			w.p.Ack(r, got.Offset)
+		}
+		return err
+	}
+	for range 1 + w.rng.IntN(4) {
+		failed = write(ctx, second, next) != nil || failed
+	}
+	// A client that is fenced may try for as long as it is let.
+	tries, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	if w.rng.IntN(2) == 0 {
+		if write(tries, first, txn) == nil {
+			w.ledger.Note("transaction %d of %s: its producer was fenced and could write", txn, w.id)
+		}
+	} else if whole && first.EndTransaction(tries, kgo.TryCommit) == nil {
 		w.ledger.Note("transaction %d of %s: its producer was fenced and could commit", txn, w.id)
-		return
 	}
 	w.fenced.Add(1)
-	w.p.End(txn, Aborted)
+	w.end(ctx, next, !failed && w.rng.IntN(2) == 0)
 }
 
 // sender is an idempotent producer without transactions.
