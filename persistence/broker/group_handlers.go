@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"context"
 	"errors"
 	"net"
 	"slices"
@@ -17,6 +18,9 @@ import (
 type groups struct {
 	server *Server
 
+	// reserving is held while generations are reserved.
+	reserving sync.Mutex
+
 	// members holds the names of groups that have members. It is apart from
 	// the coordinator because the storage asks while it holds its own locks.
 	members sync.Map
@@ -30,6 +34,35 @@ type groups struct {
 	timer   *time.Timer
 	armed   time.Time // when timer calls; zero: it does not
 	closed  bool
+	// reserved is the first generation that may not be given out; 0: none was
+	// reserved yet.
+	reserved int32
+}
+
+// generationBlock is how many generations are reserved at a time.
+const generationBlock = 4096
+
+// reserve makes sure that there are generations for whoever joins.
+func (g *groups) reserve(ctx context.Context) error {
+	g.reserving.Lock()
+	defer g.reserving.Unlock()
+	g.mu.Lock()
+	enough := g.reserved > 0 && g.c.Generation() < g.reserved-generationBlock/2
+	g.mu.Unlock()
+	if enough {
+		return nil
+	}
+	first, err := g.server.log.ReserveGenerations(ctx, generationBlock)
+	if err != nil {
+		return err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.reserved == 0 {
+		g.c.StartAfter(first)
+	}
+	g.reserved = first + generationBlock
+	return nil
 }
 
 func newGroups(s *Server) *groups {
@@ -197,6 +230,11 @@ func (s *Server) joinGroup(r *request) (kmsg.Response, error) {
 	if !s.mayReadGroup(r, req.Group) {
 		resp := r.response().(*kmsg.JoinGroupResponse)
 		resp.ErrorCode = kerr.GroupAuthorizationFailed.Code
+		return resp, nil
+	}
+	if err := s.groups.reserve(r.ctx); err != nil {
+		resp := r.response().(*kmsg.JoinGroupResponse)
+		resp.ErrorCode = kerr.CoordinatorNotAvailable.Code
 		return resp, nil
 	}
 	from := r.groupClient()

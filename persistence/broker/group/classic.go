@@ -93,7 +93,7 @@ func (w waiter) waits() bool { return w.ticket != 0 }
 
 func newClassic(c *Coordinator, name string, now time.Time) *classic {
 	return &classic{
-		c: c, name: name, entered: now,
+		c: c, name: name, entered: now, generation: c.first,
 		byID: make(map[string]*member), static: make(map[string]*member),
 		pending: make(map[string]time.Time), unsynced: make(map[string]struct{}),
 		supports: make(map[string]int),

@@ -29,6 +29,9 @@ type Coordinator struct {
 	due    dueHeap
 	// bytes is what all members are remembered by; see Options.MaxBytes.
 	bytes int
+	// first is what generations of new classic groups come after, last the
+	// highest of any group so far.
+	first, last int32
 	// out collects the replies of the call under way.
 	out []Reply
 }
@@ -71,6 +74,14 @@ type group interface {
 func New(o Options) *Coordinator {
 	return &Coordinator{opts: o.ensureDefaults(), groups: make(map[string]*entry)}
 }
+
+// StartAfter makes classic groups that are new from here on begin with a
+// generation above the given one. Members of an earlier coordinator may come back
+// and name a generation in which they owned something; the highest is believed.
+func (c *Coordinator) StartAfter(generation int32) { c.first = max(c.first, generation) }
+
+// Generation returns the highest generation that a group has had.
+func (c *Coordinator) Generation() int32 { return c.last }
 
 // Deadline returns when Tick must be called next; false is not before
 // another call.
@@ -166,6 +177,8 @@ func (c *Coordinator) drop(e *entry) {
 		heap.Remove(&c.due, e.index)
 	}
 	if g, ok := e.group.(*classic); ok {
+		// The group may come back, and its members with it.
+		c.first = max(c.first, g.generation)
 		for id := range g.pending {
 			g.dropPending(id)
 		}

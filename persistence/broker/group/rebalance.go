@@ -1,6 +1,7 @@
 package group
 
 import (
+	"math"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -88,7 +89,11 @@ func (g *classic) complete(now time.Time) {
 		g.joinAt = g.wake(now.Add(max(g.rebalanceTimeout(), time.Second)))
 		return
 	}
+	if g.generation == math.MaxInt32 {
+		g.generation = 0
+	}
 	g.generation++
+	g.c.last = max(g.c.last, g.generation)
 	clear(g.unsynced)
 	if len(g.members) == 0 {
 		g.protocolName, g.topics = "", map[string]struct{}{}

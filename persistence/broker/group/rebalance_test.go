@@ -233,3 +233,27 @@ func TestTooLargeAssignment(t *testing.T) {
 	w.want(w.synced(s1).ErrorCode, kerr.UnknownServerError)
 	w.state("PreparingRebalance")
 }
+
+func TestGenerationsGoOnWhereAnEarlierCoordinatorMayHaveBeen(t *testing.T) {
+	w := newWorld(t, Options{})
+	w.c.StartAfter(4096)
+	_, j := w.enter("range")
+	if r := w.joined(j); r.Generation != 4097 || w.c.Generation() != 4097 {
+		t.Errorf("generation %d, highest %d", r.Generation, w.c.Generation())
+	}
+}
+
+func TestAGroupThatWasForgottenGoesOnFromItsGeneration(t *testing.T) {
+	w := newWorld(t, Options{})
+	l, f := w.pair()
+	w.leave(kmsg.LeaveGroupRequestMember{MemberID: l}, kmsg.LeaveGroupRequestMember{MemberID: f})
+	last := w.c.Generation()
+	w.c.Forget("g")
+	if w.c.Known("g") {
+		t.Fatal("the group is not forgotten")
+	}
+	_, j := w.enter("range")
+	if r := w.joined(j); r.Generation <= last {
+		t.Errorf("generation %d after %d", r.Generation, last)
+	}
+}

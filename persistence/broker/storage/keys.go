@@ -42,8 +42,9 @@ var errFormat = errors.New("stored bytes are not of a known format")
 
 // Keys of tagMeta.
 var (
-	keyStamp    = []byte{tagMeta, 'f'}
-	keyCounters = []byte{tagMeta, 'c'}
+	keyStamp       = []byte{tagMeta, 'f'}
+	keyCounters    = []byte{tagMeta, 'c'}
+	keyGenerations = []byte{tagMeta, 'g'} // int32: the next to be given out; absent: 0
 )
 
 func keyTopic(name string) []byte { return append([]byte{tagTopic}, name...) }
