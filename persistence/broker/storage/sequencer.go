@@ -153,7 +153,7 @@ func (s *sequencer) recover(r result) {
 	}
 	err := s.l.engine.open(true)
 	if err == nil {
-		err = s.reload()
+		err = s.reload(true)
 	}
 	if err != nil {
 		s.l.opts.Logger.Error("the log can't even be read now", "err", err.Error())
@@ -213,7 +213,7 @@ func (s *sequencer) replace() {
 		if err := s.l.engine.install(o.db, a.fs, false); err != nil {
 			s.l.opts.Logger.Warn("closing what was open for reading", "err", err.Error())
 		}
-		if err = s.reload(); err == nil {
+		if err = s.reload(false); err == nil {
 			s.down = nil
 			s.l.opts.Logger.Info("the log can be written again")
 			return
@@ -230,8 +230,11 @@ func (s *sequencer) replace() {
 	s.retry.Reset(reopenPause)
 }
 
-// reload replaces the state by what is on the disk and shows it to readers.
-func (s *sequencer) reload() error {
+// reload replaces the state by what is on the disk and shows it to readers. What
+// is open for reading only may hold a commit whose sync has failed: readers, who
+// did not see it before, must not see it until it is written anew, since a crash
+// could take it away again.
+func (s *sequencer) reload(readOnly bool) error {
 	var st *state
 	err := s.l.engine.view(func(db *pebble.DB) (err error) {
 		st, err = load(db, s.l.now())
@@ -242,11 +245,38 @@ func (s *sequencer) reload() error {
 	}
 	s.st = st
 	s.cur.st = st
-	old := s.l.directory.Swap(st.directory())
+	d := st.directory()
+	if readOnly {
+		d.show(s.l.directory.Load())
+	}
+	old := s.l.directory.Swap(d)
 	for _, t := range old.topics {
 		for _, p := range t.partitions {
 			p.wake()
 		}
 	}
 	return nil
+}
+
+// show leaves out what is not in an older directory.
+func (d *directory) show(old *directory) {
+	for name, t := range d.topics {
+		seen := old.topics[name]
+		if seen == nil || seen.ID != t.ID {
+			delete(d.topics, name)
+			delete(d.byID, t.ID)
+			continue
+		}
+		for i, p := range t.partitions {
+			now, was := p.published.Load(), positions{}
+			if i < len(seen.partitions) {
+				was = *seen.partitions[i].published.Load()
+			}
+			p.published.Store(&positions{
+				start:  now.start,
+				stable: max(now.start, min(now.stable, was.stable)),
+				high:   max(now.start, min(now.high, was.high)),
+			})
+		}
+	}
 }

@@ -91,7 +91,8 @@ type world struct {
 	least  *vfs.MemFS // what it had to leave
 	dead   chan struct{}
 	live   map[torture.TopicPartition][]torture.Seen
-	fails  int // syncs that were failed
+	force  func() // crashes the present life
+	fails  int    // syncs that were failed
 	fuse   *fuse
 }
 
@@ -188,13 +189,15 @@ func (w *world) begin(f *fuse) (died <-chan struct{}) {
 		w.disk = w.least
 	}
 	disk := w.disk
+	var once sync.Once
+	w.force = func() { once.Do(func() { w.crash(f, disk, dead) }) }
 	injector := errorfs.InjectorFunc(func(op errorfs.Op) error {
 		if op.Kind.ReadOrWrite() != errorfs.OpIsWrite {
 			return nil
 		}
 		crash, fail := f.burn(op)
 		if crash {
-			w.crash(f, disk, dead)
+			once.Do(func() { w.crash(f, disk, dead) })
 		}
 		if fail {
 			return errorfs.ErrInjected
@@ -280,6 +283,9 @@ func (w *world) note(life int, f func()) bool {
 	return true
 }
 
+// patience is how long a life may last.
+const patience = 20 * time.Second
+
 func (w *world) torture(lives int) *torture.Verdict {
 	began := time.Now()
 	died := w.begin(w.newFuse(-1, false))
@@ -314,7 +320,12 @@ func (w *world) torture(lives int) *torture.Verdict {
 		w.mu.Lock()
 		w.fuse.arm(1 + w.rng.IntN(600))
 		w.mu.Unlock()
-		<-died
+		select {
+		case <-died:
+		case <-time.After(patience):
+			// The disk failed so often that the log waits for its next start.
+			w.force()
+		}
 		v.Kills++
 		// Until a life is born. What its beginning writes grows with the log.
 		for most := 600; ; most *= 2 {
