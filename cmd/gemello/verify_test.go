@@ -17,6 +17,7 @@ func TestVerifyPassesAHubAndFindsAPlantedFault(t *testing.T) {
 		words []string
 	}{
 		{"as it is", []string{"--rounds", "3", "--seed", "7"}, exitDone, []string{"PASSED: 3 rounds", "0 lost, 0 doubled, 0 wrong"}},
+		{"with its log in one process", []string{"--one-process", "--rounds", "3", "--seed", "7"}, exitDone, []string{"PASSED: 3 rounds", "0 lost, 0 doubled, 0 wrong"}},
 		{"acknowledges before the log does", []string{"--rounds", "3", "--seed", "7", "--break", "ack"}, exitFailed, []string{"FAILED: 3 rounds", "was acknowledged and is not in the log"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -40,6 +41,7 @@ func TestVerifyNamesWhatIsWrong(t *testing.T) {
 	}{
 		{[]string{"--break", "disk"}, []string{"--break", `"disk"`, "ack, fence or commit"}},
 		{[]string{"--rounds", "5000"}, []string{"5000 rounds", "1000"}},
+		{[]string{"--one-process", "--kafka", "127.0.0.1:9"}, []string{"OneProcess", "Kafka"}},
 	} {
 		code, stdout, stderr := shell{}.run(t, append([]string{"verify"}, c.args...)...)
 		wantOneLine(t, code, exitUsage, stdout, stderr, c.parts...)
