@@ -25,7 +25,7 @@ const engineFormat = pebble.FormatValueSeparation
 const (
 	// memTableBytes is the size of a memtable: what a start after a kill has to
 	// replay is at most memTables of them.
-	memTableBytes = 16 << 20
+	memTableBytes = 8 << 20
 	memTables     = 4
 	// separateBytes is the size from which a value goes to a blob file, which
 	// compactions do not copy.
@@ -127,36 +127,17 @@ func (e *engine) openWith(fs *guardedFS, readOnly bool) (db *pebble.DB, err erro
 			err = fmt.Errorf("open the log in %s: %w", e.opts.Dir, err)
 		}
 	}()
-	gate := &compactionGate{ConcurrencyLimitScheduler: pebble.NewConcurrencyLimitSchedulerWithNoPeriodicGrantingForTest()}
+	gate := newCompactionGate()
 	o.Experimental.CompactionScheduler = gate
 	db, err = pebble.Open(e.dir(), o)
 	if err == nil && fs.isCut.Load() {
 		// It knows nothing of what became of its write-ahead log.
 		return nil, errors.Join(errCut, closeQuietly(db))
 	}
-	gate.isOpen.Store(err == nil)
+	if err == nil {
+		gate.open()
+	}
 	return db, err
-}
-
-// compactionGate lets no compaction begin before the database is open. One that
-// runs while an opening fails finds the caches gone, which ends the process.
-// Later each flush and each compaction looks for the next.
-type compactionGate struct {
-	*pebble.ConcurrencyLimitScheduler
-	isOpen atomic.Bool
-}
-
-func (g *compactionGate) TrySchedule() (bool, pebble.CompactionGrantHandle) {
-	if !g.isOpen.Load() {
-		return false, nil
-	}
-	return g.ConcurrencyLimitScheduler.TrySchedule()
-}
-
-func (g *compactionGate) UpdateGetAllowedWithoutPermission() {
-	if g.isOpen.Load() {
-		g.ConcurrencyLimitScheduler.UpdateGetAllowedWithoutPermission()
-	}
 }
 
 // install makes a database the one in use and closes the one before.
@@ -281,11 +262,14 @@ func (e *engine) pebbleOptions(fs *guardedFS, readOnly bool) *pebble.Options {
 			},
 		},
 	}
+	// Batches are kept as they came: whoever sends them knows whether they are
+	// worth compressing, and each reader would pay for undoing it.
+	o.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionNone })
 	o.Experimental.ValueSeparationPolicy = func() pebble.ValueSeparationPolicy {
 		return pebble.ValueSeparationPolicy{
 			Enabled:               true,
 			MinimumSize:           separateBytes,
-			MaxBlobReferenceDepth: 10,
+			MaxBlobReferenceDepth: 100,
 			RewriteMinimumAge:     time.Minute,
 			TargetGarbageRatio:    0.3,
 		}
