@@ -68,8 +68,8 @@ func newLogCmd(a *app) *cobra.Command {
 }
 
 // logMemory is the soft limit of a log that runs alone: memtables and cache are
-// about 110 MB of it, whatever the log's size.
-const logMemory = 144 << 20
+// about 75 MB of it, whatever the log's size.
+const logMemory = 96 << 20
 
 // logFlags are the settings of gemello log.
 type logFlags struct {
