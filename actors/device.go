@@ -23,6 +23,8 @@ const (
 type Session interface {
 	Close(reason string)
 	DesiredChanged(version int64, patch []byte)
+	// Method sends a method's request; false: it can't reach the client.
+	Method(rid, name string, payload []byte) bool
 }
 
 // Attachment asks to make a connection the device's session.
@@ -51,6 +53,8 @@ type deviceActor struct {
 	node    *Node
 	id      string
 	current *Attachment
+	ready   [featureCount]bool // what the current session's client has subscribed to
+	methods methodQueue
 }
 
 func (n *Node) deviceProps(id string) *actor.Props {
@@ -59,7 +63,7 @@ func (n *Node) deviceProps(id string) *actor.Props {
 }
 
 // Idle says that the actor may be passivated.
-func (d *deviceActor) Idle() bool { return d.current == nil }
+func (d *deviceActor) Idle() bool { return d.current == nil && len(d.methods.calls) == 0 }
 
 // Receive handles one message; protoactor calls it from one goroutine at a time.
 func (d *deviceActor) Receive(ctx actor.Context) {
@@ -68,11 +72,20 @@ func (d *deviceActor) Receive(ctx actor.Context) {
 		ctx.Respond(d.attach(m))
 	case *detach:
 		if d.current != nil && d.current.ID == m.id {
-			d.current = nil
+			d.endSession()
 		}
+	case *featureChange:
+		d.feature(m)
+	case *invoke:
+		d.invoke(ctx, m)
+	case *methodAnswer:
+		d.answered(m)
+	case *methodDue:
+		d.due(m)
 	case partition.Notice:
 		d.notice(m)
 	case *actor.Stopping:
+		d.methods.stop()
 		if d.current != nil {
 			d.current.Session.Close(ClosedTakenOver)
 		}
@@ -94,6 +107,7 @@ func (d *deviceActor) attach(m *attach) *attached {
 	}
 	if d.current != nil {
 		d.current.Session.Close(ClosedTakenOver)
+		d.endSession()
 	}
 	d.current = &m.Attachment
 	return &attached{}
@@ -117,7 +131,7 @@ func (d *deviceActor) notice(m partition.Notice) {
 		}
 		if err != nil {
 			d.current.Session.Close(ClosedDisabled)
-			d.current = nil
+			d.endSession()
 		}
 	}
 }
@@ -159,7 +173,5 @@ func (n *Node) Attach(ctx context.Context, deviceID string, a Attachment) error 
 
 // Detach ends a session; it does nothing when a newer one has taken its place.
 func (n *Node) Detach(deviceID, session string) {
-	if err := n.cluster.Send(deviceID, &detach{session}); err != nil {
-		n.metrics.busy.Inc()
-	}
+	n.sendLater(deviceID, &detach{session}, 0)
 }

@@ -33,6 +33,7 @@ type metrics struct {
 	pipeState     *prometheus.GaugeVec
 	pipeSuspended *prometheus.GaugeVec
 	stores        *store.Metrics // nil counts nothing
+	methods       *methodMetrics
 
 	now func() time.Time
 
@@ -61,12 +62,14 @@ func newMetrics(r prometheus.Registerer, now func() time.Time) *metrics {
 		pipeKeys:      prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "pipe_state_keys", Help: "Group keys with live state."}, pipe),
 		pipeState:     prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "pipe_state_bytes", Help: "Bytes of window state in memory and spilled."}, pipe),
 		pipeSuspended: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "pipe_suspended", Help: "1 while a pipeline is suspended by its sink."}, pipe),
+		methods:       newMethodMetrics(),
 		now:           now,
 		last:          map[string]partition.PipelineFigures{},
 	}
 	if r != nil {
 		m.stores = store.NewMetrics(r)
 		r = prometheus.WrapRegistererWithPrefix("gemello_", r)
+		m.methods.register(r)
 		r.MustRegister(m.recordsIn, m.bytesIn, m.rowsOut, m.commitSeconds, m.replayed, m.terms, m.fences, m.stateBytes, m.retention,
 			m.busy, m.pipeCounters, m.pipeRows, m.pipeDelay, m.pipeWindows, m.pipeKeys, m.pipeState, m.pipeSuspended)
 	}

@@ -3,6 +3,7 @@ package actors
 import (
 	"context"
 	"crypto/rand"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -46,6 +47,10 @@ type Node struct {
 	cores    atomic.Int64 // hosts that run
 	cluster  Cluster
 
+	methodBase  uint64        // a random start for the ids of method calls
+	methodSeq   atomic.Uint64 // calls so far
+	methodBytes atomic.Int64  // of the payloads of calls under way
+
 	intakeErr  atomic.Pointer[error] // why the newest append failed, nil after one that did not
 	deviceFeed *feed
 	pipeFeed   *feed
@@ -71,6 +76,9 @@ func Start(ctx context.Context, o Options, adopt bool) (*Node, error) {
 		options: o, log: o.Log, topics: topicsOf(o.Hub), logger: o.Logger,
 		metrics: newMetrics(o.Registerer, o.Now), sources: map[string]*source{}, problem: map[string]string{},
 	}
+	var base [8]byte
+	rand.Read(base[:])
+	n.methodBase = binary.BigEndian.Uint64(base[:])
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	specs := eventlog.HubTopics(o.Hub, o.Partitions, o.Topics)
 	if err := n.log.EnsureTopics(ctx, specs...); err != nil {

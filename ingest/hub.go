@@ -67,7 +67,21 @@ type Session interface {
 	// DesiredChanged delivers a patch of desired properties that already
 	// carries $version; it is dropped when the client has not subscribed.
 	DesiredChanged(version int64, patch []byte)
+	// Method asks the client to run a method. payload is JSON and not changed
+	// any more. false means that the request can't reach the client: it is not
+	// subscribed, its connection ends, or it takes no message of that size.
+	Method(rid, name string, payload []byte) bool
 }
+
+// Feature is what a client can be sent beside answers, once it asks for it.
+type Feature uint8
+
+// The features.
+const (
+	FeatureMethods  Feature = iota // direct methods
+	FeatureCommands                // cloud-to-device messages
+	Features                       // how many there are
+)
 
 // Message is one piece of telemetry. Bag is the canonical property bag; Body and
 // Bag belong to the hub from the call on.
@@ -92,6 +106,12 @@ type Link interface {
 	Twin(done func(body []byte, err error))
 	// PatchReported merges a JSON patch; version is the new reported version.
 	PatchReported(patch []byte, done func(version int64, err error))
+	// MethodResponse is the client's answer to a method; payload belongs to the
+	// hub from the call on. A rid that no call has is dropped and counted.
+	MethodResponse(rid string, status int, payload []byte)
+	// Ready says that the client has subscribed to a feature, or has taken a
+	// session up again that had, or no longer has. It does not block.
+	Ready(f Feature, on bool)
 	// Close tells the hub that the connection has ended. will is published as
 	// telemetry first, when not nil.
 	Close(r Reason, will *Message)

@@ -172,6 +172,8 @@ func (l *testLink) Publish(m ingest.Message, done func(error)) {
 }
 func (l *testLink) Twin(done func([]byte, error))                   { done(nil, ingest.ErrInvalid) }
 func (l *testLink) PatchReported(_ []byte, done func(int64, error)) { done(0, ingest.ErrInvalid) }
+func (l *testLink) MethodResponse(string, int, []byte)              {}
+func (l *testLink) Ready(ingest.Feature, bool)                      {}
 func (l *testLink) Close(ingest.Reason, *ingest.Message)            {}
 
 // wait blocks until a condition on the hub holds, which a test's own time-out

@@ -240,6 +240,12 @@ func (l *link) PatchReported(patch []byte, done func(int64, error)) {
 	close(submitted)
 }
 
+func (l *link) MethodResponse(rid string, status int, payload []byte) {
+	l.node.MethodResponse(l.credentials.DeviceID, rid, status, payload)
+}
+
+func (l *link) Ready(f ingest.Feature, on bool) { l.node.Ready(l.credentials.DeviceID, l.id, f, on) }
+
 func (l *link) Close(_ ingest.Reason, will *ingest.Message) {
 	l.closed.Do(func() {
 		background := context.WithoutCancel(l.ctx)

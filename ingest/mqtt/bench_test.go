@@ -26,6 +26,8 @@ func (ackLink) Expires() time.Time                              { return time.Ti
 func (ackLink) Publish(_ ingest.Message, done func(error))      { done(nil) }
 func (ackLink) Twin(done func([]byte, error))                   { done(nil, nil) }
 func (ackLink) PatchReported(_ []byte, done func(int64, error)) { done(1, nil) }
+func (ackLink) MethodResponse(string, int, []byte)              {}
+func (ackLink) Ready(ingest.Feature, bool)                      {}
 func (ackLink) Close(ingest.Reason, *ingest.Message)            {}
 
 // groupHub acknowledges what came within a millisecond together, like a log that

@@ -54,8 +54,9 @@ type conn struct {
 	label    string
 	subs     subscriptions
 	queue    inflight
-	qos1     int // entries of queue with QoS 1
-	twins    int // twin requests that wait for the hub
+	qos1     int          // entries of queue with QoS 1
+	twins    int          // twin requests that wait for the hub
+	methods  *methodCalls // nil until the first call
 	out      []byte
 	outItems int
 	inWrite  int       // bytes that the flusher has taken
@@ -161,7 +162,7 @@ func (c *conn) finish(b *breach) {
 	c.release()
 	c.mu.Lock()
 	reason, label := c.reason, c.label
-	c.subs, c.early = subscriptions{}, nil
+	c.subs, c.early, c.methods = subscriptions{}, nil, nil
 	c.mu.Unlock()
 	switch reason {
 	case ingest.ReasonProtocol, ingest.ReasonForbidden, ingest.ReasonTooLarge, ingest.ReasonSlow, ingest.ReasonBusy:

@@ -129,6 +129,7 @@ func (s *Server) enter(c *conn, msg *connect) error {
 		return refuseOther
 	}
 	s.metrics.accepted()
+	c.announce(0)
 	s.wg.Add(1)
 	go c.run()
 	return nil

@@ -50,7 +50,8 @@ func (h *fakeHub) Connect(ctx context.Context, c ingest.Credentials, s ingest.Se
 		}
 	}
 	l := &fakeLink{hub: h, cred: c, session: s, published: make(chan publishCall, 4096), ended: make(chan ended, 1),
-		twins: make(chan func([]byte, error), 64), patches: make(chan patchCall, 64)}
+		twins: make(chan func([]byte, error), 64), patches: make(chan patchCall, 64),
+		replies: make(chan methodReply, 64), ready: make(chan readiness, 64)}
 	select {
 	case h.links <- l:
 	default:
@@ -68,6 +69,17 @@ type patchCall struct {
 	done  func(int64, error)
 }
 
+type methodReply struct {
+	rid    string
+	status int
+	body   string
+}
+
+type readiness struct {
+	feature ingest.Feature
+	on      bool
+}
+
 type ended struct {
 	reason ingest.Reason
 	will   *ingest.Message
@@ -80,6 +92,8 @@ type fakeLink struct {
 	published chan publishCall
 	twins     chan func([]byte, error)
 	patches   chan patchCall
+	replies   chan methodReply
+	ready     chan readiness
 	ended     chan ended
 }
 
@@ -95,6 +109,10 @@ func (l *fakeLink) Twin(done func([]byte, error)) { l.twins <- done }
 func (l *fakeLink) PatchReported(p []byte, done func(int64, error)) {
 	l.patches <- patchCall{p, done}
 }
+func (l *fakeLink) MethodResponse(rid string, status int, body []byte) {
+	l.replies <- methodReply{rid, status, string(body)}
+}
+func (l *fakeLink) Ready(f ingest.Feature, on bool)             { l.ready <- readiness{f, on} }
 func (l *fakeLink) Close(r ingest.Reason, will *ingest.Message) { l.ended <- ended{r, will} }
 
 // fixture is a server on loopback with a fake hub.

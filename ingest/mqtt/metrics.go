@@ -17,6 +17,7 @@ type metrics struct {
 	ack         prometheus.Histogram
 	twin        *prometheus.CounterVec
 	desired     *prometheus.CounterVec
+	methods     *prometheus.CounterVec
 	takeovers   prometheus.Counter
 	flapping    prometheus.Counter
 	evicted     prometheus.Counter
@@ -50,6 +51,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		}),
 		twin:      vec("twin_requests_total", "Twin requests answered, by status.", "status"),
 		desired:   vec("desired_notifications_total", "Patches of desired properties from the hub, by outcome.", "outcome"),
+		methods:   vec("method_requests_total", "Direct method requests from the hub, by outcome.", "outcome"),
 		takeovers: counter("session_takeovers_total", "Connections closed by a newer one of the same identity."),
 		flapping:  counter("session_flapping_total", "Minutes in which an identity was taken over too often."),
 		evicted:   counter("sessions_evicted_total", "Sessions dropped because too many were kept."),
@@ -57,7 +59,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	}
 	if r != nil {
 		r.MustRegister(m.connections, m.handshakes, m.sessions, m.connects, m.disconnects, m.refused, received,
-			m.bytes, m.ack, m.twin, m.desired, m.takeovers, m.flapping, m.evicted, m.delayed)
+			m.bytes, m.ack, m.twin, m.desired, m.methods, m.takeovers, m.flapping, m.evicted, m.delayed)
 	}
 	return m
 }

@@ -60,9 +60,7 @@ func (c *conn) handlePublish(flags byte, b []byte) error {
 	case topicTwinPatch:
 		return c.twinPatch(string(t.arg), p)
 	case topicMethod:
-		// The hub asks no methods of devices yet, so this answers nothing.
-		c.s.metrics.refuse("unexpected_method_response")
-		return c.settle(p, codeSuccess)
+		return c.methodResponse(string(t.arg), t.status, p)
 	case topicForeign:
 		return errForeignTopic
 	}

@@ -50,6 +50,8 @@ func (l *laterLink) PatchReported(_ []byte, done func(int64, error)) {
 		done(1, nil)
 	}
 }
+func (l *laterLink) MethodResponse(string, int, []byte)   {}
+func (l *laterLink) Ready(ingest.Feature, bool)           {}
 func (l *laterLink) Close(ingest.Reason, *ingest.Message) { l.h.open.Add(-1) }
 
 // Under take-overs, lost connections and a Shutdown in the middle, every PUBACK

@@ -35,6 +35,7 @@ func (c *conn) handleSubscribe(flags byte, b []byte) error {
 		return err
 	}
 	var codes []byte
+	before := c.features()
 	for len(d.b) > 0 {
 		filter := string(d.text())
 		opts := d.u8()
@@ -47,6 +48,7 @@ func (c *conn) handleSubscribe(flags byte, b []byte) error {
 		codes = append(codes, c.subscribe(filter, min(opts&3, 1)))
 	}
 	c.answer(typeSuback, id, codes)
+	c.announce(before)
 	return nil
 }
 
@@ -95,7 +97,7 @@ func (id identity) usualPrefix(k filterKind) string {
 	case filterDesired:
 		return topicDesired
 	case filterMethods:
-		return "$iothub/methods/POST/"
+		return topicMethods
 	case filterDevicebound:
 		return "devices/" + id.device + "/messages/devicebound/"
 	case filterInputs:
@@ -115,6 +117,7 @@ func (c *conn) handleUnsubscribe(flags byte, b []byte) error {
 		return err
 	}
 	var codes []byte
+	before := c.features()
 	for len(d.b) > 0 {
 		filter := string(d.text())
 		if d.bad || filter == "" {
@@ -137,6 +140,7 @@ func (c *conn) handleUnsubscribe(flags byte, b []byte) error {
 		codes = nil
 	}
 	c.answer(typeUnsuback, id, codes)
+	c.announce(before)
 	return nil
 }
 

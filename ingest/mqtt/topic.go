@@ -23,10 +23,11 @@ const (
 	topicMethod              // arg is the request id
 )
 
-// publishTopic is a parsed topic; arg points into it.
+// publishTopic is a parsed topic; arg and status point into it.
 type publishTopic struct {
-	kind topicKind
-	arg  []byte
+	kind   topicKind
+	arg    []byte
+	status []byte // of a method's answer, as sent
 }
 
 const (
@@ -35,6 +36,7 @@ const (
 	topicMethodRes = "$iothub/methods/res/"
 	topicTwinRes   = "$iothub/twin/res/"
 	topicDesired   = "$iothub/twin/PATCH/properties/desired/"
+	topicMethods   = "$iothub/methods/POST/"
 )
 
 // parseTopic reads a topic that a device publishes to (azure-iot-wire 2.2). It
@@ -51,10 +53,14 @@ func (id identity) parseTopic(t []byte) publishTopic {
 	}
 	if q, ok := cutPrefix(t, topicMethodRes); ok {
 		status, q, ok := bytes.Cut(q, []byte("/"))
-		if !ok || !isInteger(status) {
+		if !ok {
 			return publishTopic{}
 		}
-		return request(topicMethod, q)
+		p := request(topicMethod, q)
+		if p.kind == topicMethod {
+			p.status = status
+		}
+		return p
 	}
 	return publishTopic{}
 }
@@ -90,7 +96,7 @@ func (id identity) parseEvents(t []byte) publishTopic {
 	case bag[0] != '?':
 		return publishTopic{}
 	}
-	return publishTopic{topicTelemetry, bag}
+	return publishTopic{kind: topicTelemetry, arg: bag}
 }
 
 // request reads "?$rid=ID[&...]". The id is taken byte for byte.
@@ -100,7 +106,7 @@ func request(kind topicKind, q []byte) publishTopic {
 		var pair []byte
 		pair, q, _ = bytes.Cut(q, []byte("&"))
 		if rid, ok := cutPrefix(pair, "$rid="); ok {
-			return publishTopic{kind, rid}
+			return publishTopic{kind: kind, arg: rid}
 		}
 	}
 	return publishTopic{}
@@ -124,18 +130,6 @@ func cutPrefix(b []byte, prefix string) ([]byte, bool) {
 		return b, false
 	}
 	return b[len(prefix):], true
-}
-
-func isInteger(b []byte) bool {
-	if len(b) > 1 && b[0] == '-' {
-		b = b[1:]
-	}
-	for _, c := range b {
-		if c < '0' || c > '9' {
-			return false
-		}
-	}
-	return len(b) > 0 && len(b) <= 10
 }
 
 // filterKind is one of the filters that a client may subscribe to.
@@ -166,7 +160,7 @@ func (id identity) parseFilter(f string) (kind filterKind, prefix string) {
 		return filterTwinRes, prefix
 	case topicDesired:
 		return filterDesired, prefix
-	case "$iothub/methods/POST/":
+	case topicMethods:
 		return filterMethods, prefix
 	}
 	rest, ok := strings.CutPrefix(prefix, "devices/")

@@ -45,8 +45,9 @@ func TestParseTopic(t *testing.T) {
 		{"desired patch is not the device's", device, "$iothub/twin/PATCH/properties/desired/?$rid=5", topicUnknown, ""},
 		{"method response", device, "$iothub/methods/res/200/?$rid=1", topicMethod, "1"},
 		{"method response, negative", device, "$iothub/methods/res/-1/?$rid=1", topicMethod, "1"},
-		{"method response without status", device, "$iothub/methods/res//?$rid=1", topicUnknown, ""},
-		{"method response, no number", device, "$iothub/methods/res/ok/?$rid=1", topicUnknown, ""},
+		{"method response without status", device, "$iothub/methods/res//?$rid=1", topicMethod, "1"},
+		{"method response, no number", device, "$iothub/methods/res/ok/?$rid=1", topicMethod, "1"},
+		{"method response without id", device, "$iothub/methods/res/200/", topicUnknown, ""},
 		{"anything else", device, "a/b", topicUnknown, ""},
 		{"system topics", device, "$SYS/broker", topicUnknown, ""},
 	}
