@@ -31,6 +31,7 @@ type AdminOptions struct {
 	Hostnames []string
 
 	Hub       Hub
+	Moves     Moves
 	Policies  Policies
 	Sealer    *credential.Sealer
 	Pipelines Pipelines
@@ -57,6 +58,7 @@ type Admin struct {
 	o     AdminOptions
 	token [sha256.Size]byte
 	tails chan struct{}
+	moves chan struct{} // one token for each export and import under way
 }
 
 // NewAdmin checks the options and returns the handler.
@@ -78,6 +80,7 @@ func NewAdmin(o AdminOptions) (*Admin, error) {
 		o:       o,
 		token:   sha256.Sum256([]byte(o.Token)),
 		tails:   make(chan struct{}, maxTails),
+		moves:   make(chan struct{}, maxMoves),
 	}, nil
 }
 
@@ -182,6 +185,10 @@ func (a *Admin) routes(c *call) map[string]adminOperation {
 		return map[string]adminOperation{"GET": {"status", a.o.Status == nil, a.status}}
 	case n == 3 && c.word(2, "connection-string"):
 		return map[string]adminOperation{"GET": {"connection_string", noHub, a.connectionString}}
+	case n == 3 && c.word(2, "export"):
+		return map[string]adminOperation{"GET": {"export_devices", noHub || a.o.Moves == nil, a.exportDevices}}
+	case n == 3 && c.word(2, "import"):
+		return map[string]adminOperation{"POST": {"import_devices", noHub || a.o.Moves == nil, a.importDevices}}
 	case n == 3 && c.word(2, "devices"):
 		return map[string]adminOperation{"GET": {"list_devices", noHub, a.listDevices}}
 	case n == 4 && c.word(2, "devices"):

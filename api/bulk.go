@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 
 	"github.com/gemello/gemello/device"
+	"github.com/gemello/gemello/device/credential"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -21,6 +23,13 @@ const (
 	bulkWorkers = 16
 )
 
+// importer carries out import records, one at a time and from many goroutines.
+type importer struct {
+	hub    Hub
+	sealer *credential.Sealer
+	random io.Reader
+}
+
 // importRecord is one item of a bulk request.
 type importRecord struct {
 	deviceInput
@@ -31,7 +40,8 @@ type importRecord struct {
 	TwinETag   string          `json:"twinETag"`
 	Tags       json.RawMessage `json:"tags"`
 	Properties *struct {
-		Desired json.RawMessage `json:"desired"`
+		Desired  json.RawMessage `json:"desired"`
+		Reported json.RawMessage `json:"reported"` // read by imports of the admin API alone
 	} `json:"properties"`
 }
 
@@ -79,7 +89,7 @@ func (s *Service) bulkDevices(ctx context.Context, c *call) error {
 		}
 		seen[id] = true
 		g.Go(func() error {
-			failed[i], withoutTwin[i] = s.importOne(ctx, &records[i], c.audit)
+			failed[i], withoutTwin[i] = s.records().importOne(ctx, &records[i], c.audit)
 			return nil
 		})
 	}
@@ -106,9 +116,11 @@ func (s *Service) bulkDevices(ctx context.Context, c *call) error {
 	return c.reply(status, marshal(out))
 }
 
+func (s *Service) records() *importer { return &importer{s.hub, s.sealer, s.random} }
+
 // importOne carries out one item. twin is the error of setting the twin of a
 // device that was made.
-func (s *Service) importOne(ctx context.Context, r *importRecord, a device.Audit) (err, twin error) {
+func (s *importer) importOne(ctx context.Context, r *importRecord, a device.Audit) (err, twin error) {
 	if err := device.ValidID(r.ID); err != nil {
 		return err, nil
 	}
@@ -152,21 +164,22 @@ func given(etag string) string {
 	return noETag
 }
 
-func (s *Service) importPut(ctx context.Context, r *importRecord, match string, a device.Audit) (err, twin error) {
+func (s *importer) importPut(ctx context.Context, r *importRecord, match string, a device.Audit) (err, twin error) {
 	change, err := r.change(r.ID, match, s.sealer, s.random, a)
 	if err != nil {
 		return err, nil
 	}
+	change.KeepScope = true
 	if _, err = s.hub.PutIdentity(ctx, change); err != nil {
 		return err, nil
 	}
-	if len(r.Tags) > 0 || r.Properties != nil {
+	if len(r.Tags) > 0 || r.Properties != nil && len(r.Properties.Desired) > 0 {
 		twin = s.importTwin(ctx, r, "*", a)
 	}
 	return nil, twin
 }
 
-func (s *Service) importTwin(ctx context.Context, r *importRecord, match string, a device.Audit) error {
+func (s *importer) importTwin(ctx context.Context, r *importRecord, match string, a device.Audit) error {
 	patch := map[string]any{}
 	if len(r.Tags) > 0 {
 		patch["tags"] = r.Tags

@@ -179,6 +179,9 @@ func (c *Change) AppendBinary(dst []byte) ([]byte, error) {
 	if c.KeepSecondary {
 		flags |= 2
 	}
+	if c.KeepScope {
+		flags |= 4
+	}
 	dst = append(dst, changeFormat, flags)
 	dst = appendText(dst, c.IfMatch)
 	return c.Wanted.AppendBinary(dst)
@@ -190,11 +193,11 @@ func (c *Change) UnmarshalBinary(b []byte) error {
 	d := decoder{in: string(b)}
 	version, flags := d.byte(), d.byte()
 	match, wanted := d.string(), d.identity()
-	if d.bad || d.in != "" || version != changeFormat || flags > 3 {
+	if d.bad || d.in != "" || version != changeFormat || flags > 7 {
 		return fmt.Errorf("identity change of %d bytes: %w", len(b), ErrCorrupt)
 	}
 	c.Wanted, c.IfMatch = wanted, match
-	c.KeepPrimary, c.KeepSecondary = flags&1 != 0, flags&2 != 0
+	c.KeepPrimary, c.KeepSecondary, c.KeepScope = flags&1 != 0, flags&2 != 0, flags&4 != 0
 	return nil
 }
 

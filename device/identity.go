@@ -154,7 +154,7 @@ func (c *Change) Apply(current *Identity, p Position) (Identity, error) {
 		}
 		c.keepKeys(&next.Auth, &current.Auth)
 	}
-	if err := next.scope(current, p); err != nil {
+	if err := next.scope(current, p, c.KeepScope); err != nil {
 		return Identity{}, err
 	}
 	if next.Auth.Type == AuthSAS && (len(next.Auth.Primary) == 0 || len(next.Auth.Secondary) == 0) {
@@ -172,8 +172,12 @@ func (id *Identity) Match(ifMatch string) error {
 	return fmt.Errorf("%w: device %s has etag %s, not %q", ErrPrecondition, id.DeviceID, id.ETag, ifMatch)
 }
 
-// scope gives an edge device its own scope, which never changes afterwards.
-func (id *Identity) scope(current *Identity, p Position) error {
+// edgeScope is what the scope of an edge device begins with.
+const edgeScope = "ms-azure-iot-edge://"
+
+// scope gives an edge device its own scope, which never changes afterwards; keep
+// says that the one it brings is its own.
+func (id *Identity) scope(current *Identity, p Position, keep bool) error {
 	if !id.IoTEdge {
 		return nil
 	}
@@ -184,7 +188,10 @@ func (id *Identity) scope(current *Identity, p Position) error {
 		id.DeviceScope = current.DeviceScope
 		return nil
 	}
-	id.DeviceScope = "ms-azure-iot-edge://" + id.DeviceID + "-" + strconv.FormatInt(ticks(p.Time), 10)
+	if keep && strings.HasPrefix(id.DeviceScope, edgeScope) {
+		return nil
+	}
+	id.DeviceScope = edgeScope + id.DeviceID + "-" + strconv.FormatInt(ticks(p.Time), 10)
 	return nil
 }
 

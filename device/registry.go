@@ -19,6 +19,10 @@ type Change struct {
 	// KeepPrimary and KeepSecondary say that the key in Wanted was made for want
 	// of one: the current key, if there is one, stays instead.
 	KeepPrimary, KeepSecondary bool
+	// KeepScope says that the scope in Wanted is the one that a new edge device
+	// had on the hub that it comes from, which its children name; without it a new
+	// edge device gets a scope of its own.
+	KeepScope bool
 	// IfMatch is empty to create (ErrExists if there is one), "*" to update
 	// whatever is there, else the etag to update (ErrPrecondition if it differs).
 	// An update of an unknown device is ErrNotFound.

@@ -108,7 +108,7 @@ func (f *adminFlags) client() (*adminClient, error) {
 	c.http = &http.Client{Transport: &http.Transport{
 		TLSClientConfig:       tlsConfig,
 		ResponseHeaderTimeout: adminTimeout,
-		MaxIdleConnsPerHost:   importWorkers,
+		MaxIdleConnsPerHost:   4,
 	}}
 	return c, nil
 }
@@ -128,6 +128,18 @@ func clientTLS(ca string) (*tls.Config, error) {
 		return nil, usagef("--ca: %q holds no PEM certificate; name the CA's file", ca)
 	}
 	return c, nil
+}
+
+// patient returns a client for calls that are answered when their work is done,
+// and can't be bounded from here.
+func (c *adminClient) patient() *adminClient {
+	p := *c
+	if t, ok := c.http.Transport.(*http.Transport); ok {
+		t = t.Clone()
+		t.ResponseHeaderTimeout = 0
+		p.http = &http.Client{Transport: t}
+	}
+	return &p
 }
 
 // Close ends idle connections.

@@ -8,77 +8,44 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
+	"net/url"
 	"os"
-	"sync"
+	"strconv"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sync/errgroup"
+
+	"github.com/gemello/gemello/api"
 )
 
 const (
-	// importWorkers hides the log's round trip without being a burst.
-	importWorkers = 16
-	// maxImportLine bounds one device: its twin may have 72 KiB.
-	maxImportLine = 1 << 20
+	// importChunk lines go to the node in one call: enough for its lanes to stay
+	// full, few enough that a run that is cut short repeats little.
+	importChunk = 4000
+	// importChunkBytes bounds the same in bytes.
+	importChunkBytes = 8 << 20
 	// maxImportErrors are printed; the rest is counted.
 	maxImportErrors = 20
 )
 
-func newDeviceExportCmd(a *app) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "export [FILE]",
-		Short: "Write all devices, keys included, one JSON a line",
-		Args:  cobra.MaximumNArgs(1),
-	}
-	f := addAdminFlags(a, cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		return f.withClient(cmd, func(ctx context.Context, c *adminClient) error {
-			out, finish := a.stdout, func() error { return nil }
-			if len(args) == 1 && args[0] != "-" {
-				// Keys are in it.
-				file, err := os.OpenFile(args[0], os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-				if err != nil {
-					return usagef("device export: %v; name a new file", err)
-				}
-				out, finish = file, file.Close
-			}
-			w := bufio.NewWriter(out)
-			n := 0
-			err := c.devices(ctx, "", 0, func(raw json.RawMessage) error {
-				n++
-				var line bytes.Buffer
-				if err := json.Compact(&line, raw); err != nil {
-					return err
-				}
-				line.WriteByte('\n')
-				_, err := w.Write(line.Bytes())
-				return err
-			})
-			if e := w.Flush(); err == nil {
-				err = e
-			}
-			if e := finish(); err == nil {
-				err = e
-			}
-			if err == nil && out != a.stdout {
-				_, err = fmt.Fprintf(a.stdout, "exported %d devices\n", n)
-			}
-			return err
-		})
-	}
-	return cmd
-}
-
 func newDeviceImportCmd(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "import [FILE]",
-		Short: "Create devices from lines of JSON, as export or Azure's export job writes them",
-		Args:  cobra.MaximumNArgs(1),
+		Short: "Carry out lines of JSON, as export or Azure's export job writes them",
+		Long: "Carry out import records, one JSON a line: devices with their keys and twins. Lines are independent of\n" +
+			"each other; those that are refused are told with line number and error, and make the exit code 1.\n" +
+			"A device that is there exactly as its line says is no error, so a run that was cut short can be repeated,\n" +
+			"or go on with --from-line.",
+		Args: cobra.MaximumNArgs(1),
 	}
 	f := addAdminFlags(a, cmd)
-	update := cmd.Flags().Bool("update", false, "overwrite devices that exist; without it they are errors")
+	im := &deviceImport{complaints: a.stderr}
+	cmd.Flags().BoolVar(&im.update, "update", false, "overwrite devices that exist; without it they are errors")
+	cmd.Flags().IntVar(&im.from, "from-line", 1, "leave out the lines before this one")
+	report := cmd.Flags().String("refused", "", "new file for all refused lines, one JSON a line")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if im.from < 1 {
+			return usagef("device import: --from-line: \"%d\" is not allowed; allowed: 1 or more", im.from)
+		}
 		in := a.stdin
 		if len(args) == 1 && args[0] != "-" {
 			file, err := os.Open(args[0])
@@ -89,114 +56,141 @@ func newDeviceImportCmd(a *app) *cobra.Command {
 			in = file
 		}
 		return f.withClient(cmd, func(ctx context.Context, c *adminClient) error {
-			im := &deviceImport{client: c, update: *update, complaints: a.stderr}
-			if err := im.run(ctx, in); err != nil {
-				return err
-			}
+			im.client = c.patient()
+			defer im.client.Close()
+			err := im.runReporting(ctx, in, *report)
 			if f.json {
-				if err := f.printJSON(map[string]int{"imported": im.imported, "failed": im.failed}); err != nil {
-					return err
+				if e := f.printJSON(&im.total); err == nil {
+					err = e
 				}
-			} else if _, err := fmt.Fprintf(a.stdout, "imported %d devices, %d failed\n", im.imported, im.failed); err != nil {
-				return err
+			} else if _, e := fmt.Fprintf(a.stdout, "imported %d devices, %d unchanged, %d failed\n", im.total.Imported, im.total.Unchanged, im.total.Failed); err == nil {
+				err = e
 			}
-			if im.failed > 0 {
-				return fmt.Errorf("device import: %d devices failed", im.failed)
+			if err == nil && im.total.Failed > 0 {
+				err = fmt.Errorf("device import: %d devices failed", im.total.Failed)
 			}
-			return nil
+			return err
 		})
 	}
 	return cmd
 }
 
-// deviceImport creates devices with a few calls at a time; lines are
-// independent of each other.
+// importResult is the node's answer to a chunk, and the sum of all.
+type importResult struct {
+	Imported  int               `json:"imported"`
+	Unchanged int               `json:"unchanged"`
+	Failed    int               `json:"failed"`
+	Refused   []json.RawMessage `json:"refused,omitempty"`
+	Next      int               `json:"next"` // the line to go on with
+}
+
+// deviceImport sends lines to the node, chunk by chunk: a later chunk may hold
+// the same device again.
 type deviceImport struct {
 	client     *adminClient
 	update     bool
+	from       int
 	complaints io.Writer
+	refused    io.Writer // nil: none
+	total      importResult
+}
 
-	mu               sync.Mutex // guards the counts and complaints
-	imported, failed int
+func (im *deviceImport) runReporting(ctx context.Context, in io.Reader, report string) error {
+	if report == "" {
+		return im.run(ctx, in)
+	}
+	file, err := os.OpenFile(report, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return usagef("device import: --refused: %v; name a new file", err)
+	}
+	im.refused = file
+	return errors.Join(im.run(ctx, in), file.Close())
 }
 
 func (im *deviceImport) run(ctx context.Context, in io.Reader) error {
 	lines := bufio.NewScanner(in)
-	lines.Buffer(make([]byte, 0, 64<<10), maxImportLine)
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(importWorkers)
-	for n := 1; ctx.Err() == nil && lines.Scan(); n++ {
-		line := bytes.TrimSpace(lines.Bytes())
-		if len(line) == 0 {
+	lines.Buffer(make([]byte, 0, 64<<10), api.MaxImportLine)
+	im.total.Next = im.from
+	var chunk bytes.Buffer
+	number, held := 0, 0
+	for lines.Scan() {
+		if number++; number < im.from {
 			continue
 		}
-		line = bytes.Clone(line)
-		g.Go(func() error {
-			err := im.one(ctx, line)
-			im.mu.Lock()
-			defer im.mu.Unlock()
-			if err == nil {
-				im.imported++
-				return nil
-			}
-			im.failed++
-			if im.failed <= maxImportErrors {
-				fmt.Fprintf(im.complaints, "line %d: %v\n", n, err)
-			}
-			// A node that is gone fails every line; one refusal is that line's.
-			if refused := (*adminError)(nil); !errors.As(err, &refused) && !errors.Is(err, errBadLine) {
-				return err
-			}
-			return nil
-		})
+		chunk.Write(lines.Bytes())
+		chunk.WriteByte('\n')
+		if held++; held < importChunk && chunk.Len() < importChunkBytes {
+			continue
+		}
+		if err := im.send(ctx, chunk.Bytes()); err != nil {
+			return im.stopped(err)
+		}
+		chunk.Reset()
+		held = 0
 	}
-	err := g.Wait()
-	if e := lines.Err(); err == nil && e != nil {
-		err = fmt.Errorf("device import: %w", e)
+	if held > 0 {
+		if err := im.send(ctx, chunk.Bytes()); err != nil {
+			return im.stopped(err)
+		}
 	}
-	return err
+	if err := lines.Err(); err != nil {
+		return im.stopped(err)
+	}
+	return nil
 }
 
-var errBadLine = errors.New("not a device")
+func (im *deviceImport) stopped(err error) error {
+	return fmt.Errorf("device import: %w; all lines before %d are decided: go on with --from-line %d", err, im.total.Next, im.total.Next)
+}
 
-// one creates the device of a line, and its tags and desired properties when
-// the line has them.
-func (im *deviceImport) one(ctx context.Context, line []byte) error {
-	members := make(map[string]json.RawMessage)
-	if err := json.Unmarshal(line, &members); err != nil {
-		return fmt.Errorf("%w: %v", errBadLine, err)
-	}
-	// Azure's export calls it id, everything else deviceId.
-	if _, ok := members["deviceId"]; !ok && members["id"] != nil {
-		members["deviceId"] = members["id"]
-	}
-	delete(members, "id")
-	var id string
-	if err := json.Unmarshal(members["deviceId"], &id); err != nil || id == "" {
-		return fmt.Errorf("%w: no deviceId", errBadLine)
-	}
-	patch := make(map[string]json.RawMessage)
-	for _, name := range []string{"tags", "properties"} {
-		if v := members[name]; v != nil && string(v) != "null" {
-			patch[name] = v
-		}
-		delete(members, name)
-	}
-	header := createOnly()
+func (im *deviceImport) send(ctx context.Context, chunk []byte) error {
+	q := url.Values{"line": {strconv.Itoa(im.total.Next)}}
 	if im.update {
-		header = http.Header{"If-Match": {"*"}}
+		q.Set("mode", "createOrUpdate")
 	}
-	err := im.client.call(ctx, "PUT", devicePath(id), nil, header, members, nil)
-	if refused := (*adminError)(nil); im.update && errors.As(err, &refused) && refused.Status == http.StatusNotFound {
-		err = im.client.call(ctx, "PUT", devicePath(id), nil, createOnly(), members, nil)
-	}
+	resp, err := im.client.request(ctx, "POST", "/import", q, nil, chunk)
 	if err != nil {
-		return fmt.Errorf("%s: %w", id, err)
+		return err
 	}
-	if len(patch) > 0 {
-		if err := im.client.call(ctx, "PATCH", twinPath(id), nil, nil, patch, nil); err != nil {
-			return fmt.Errorf("%s: twin: %w", id, err)
+	defer resp.Body.Close()
+	var r importResult
+	if err := json.NewDecoder(resp.Body).Decode(&r); err != nil {
+		return fmt.Errorf("answer of the node: %w", err)
+	}
+	for _, line := range r.Refused {
+		if err := im.complain(line); err != nil {
+			return err
 		}
 	}
+	im.total.Imported += r.Imported
+	im.total.Unchanged += r.Unchanged
+	im.total.Failed += r.Failed
+	im.total.Next = r.Next
+	return nil
+}
+
+func (im *deviceImport) complain(line json.RawMessage) error {
+	if im.refused != nil {
+		if _, err := im.refused.Write(append(line, '\n')); err != nil {
+			return fmt.Errorf("--refused: %w", err)
+		}
+	}
+	var r struct {
+		Line                    int
+		DeviceID, Code, Message string
+		Number                  int
+	}
+	if err := json.Unmarshal(line, &r); err != nil {
+		return fmt.Errorf("answer of the node: %w", err)
+	}
+	switch len(im.total.Refused) {
+	case maxImportErrors:
+		return nil
+	case maxImportErrors - 1:
+		fmt.Fprintln(im.complaints, "more lines were refused; --refused FILE tells all")
+	default:
+		fmt.Fprintf(im.complaints, "line %d: %s: %s (%d %s)\n", r.Line, quoteValue(r.DeviceID), r.Message, r.Number, r.Code)
+	}
+	im.total.Refused = append(im.total.Refused, line)
 	return nil
 }

@@ -1,11 +1,6 @@
 package main
 
 import (
-	"encoding/json"
-	"fmt"
-	"os"
-	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 )
@@ -59,69 +54,6 @@ func TestIdsAreEscapedInPaths(t *testing.T) {
 	f := newFakeAdmin(t)
 	f.run(t, "", "device", "show", "a%b?c#d e/f")
 	f.called(t, "GET /api/v1/devices/a%25b%3Fc%23d%20e%2Ff")
-}
-
-func TestExportThenImportKeepsDevices(t *testing.T) {
-	from, to := newFakeAdmin(t), newFakeAdmin(t)
-	const n = 7
-	for i := range n {
-		from.run(t, "", "device", "create", fmt.Sprintf("d%d", i), "--primary-key", "AAAA", "--secondary-key", "BBBB")
-	}
-	file := filepath.Join(t.TempDir(), "devices.jsonl")
-	if code, _, stderr := from.run(t, "", "device", "export", file); code != exitDone {
-		t.Fatal(stderr)
-	}
-	if st, err := os.Stat(file); err != nil || runtime.GOOS != "windows" && st.Mode().Perm() != 0o600 {
-		t.Errorf("keys are in a file of mode %v (%v)", st.Mode(), err)
-	}
-	if code, _, stderr := from.run(t, "", "device", "export", file); code != exitUsage {
-		t.Errorf("an existing file was overwritten: %s", stderr)
-	}
-	code, stdout, stderr := to.run(t, "", "device", "import", file)
-	if code != exitDone || stdout != "imported 7 devices, 0 failed\n" {
-		t.Fatalf("code %d, stdout %q, stderr %q", code, stdout, stderr)
-	}
-	for id := range from.devices {
-		if string(from.devices[id]) != string(to.devices[id]) {
-			t.Errorf("%s: %s became %s", id, from.devices[id], to.devices[id])
-		}
-	}
-}
-
-func TestImportReadsAzuresExport(t *testing.T) {
-	f := newFakeAdmin(t)
-	lines := `{"id":"d1","eTag":"x","status":"enabled","authentication":{"symmetricKey":{"primaryKey":"AAAA","secondaryKey":"BBBB"}},"twinETag":"y","tags":{"site":"a"},"properties":{"desired":{"rate":5}}}` + "\r\n\n"
-	code, stdout, stderr := f.run(t, lines, "device", "import")
-	if code != exitDone || stdout != "imported 1 devices, 0 failed\n" {
-		t.Fatalf("code %d, stdout %q, stderr %q", code, stdout, stderr)
-	}
-	f.called(t, `PATCH /api/v1/twins/d1 {"properties":{"desired":{"rate":5}},"tags":{"site":"a"}}`)
-	if !strings.Contains(string(f.devices["d1"]), `"primaryKey":"AAAA"`) || strings.Contains(string(f.devices["d1"]), "tags") {
-		t.Errorf("device %s", f.devices["d1"])
-	}
-}
-
-func TestImportCountsWhatFails(t *testing.T) {
-	f := newFakeAdmin(t)
-	f.run(t, "", "device", "create", "old")
-	lines := "{\"deviceId\":\"old\"}\nnonsense\n{\"status\":\"enabled\"}\n{\"deviceId\":\"new\"}\n"
-	code, stdout, stderr := f.run(t, lines, "device", "import", "--json")
-	var counts map[string]int
-	if err := json.Unmarshal([]byte(stdout), &counts); err != nil || counts["imported"] != 1 || counts["failed"] != 3 {
-		t.Errorf("stdout %q", stdout)
-	}
-	for _, part := range []string{"line 1: old: old exists", "line 2: not a device", "line 3: not a device: no deviceId", "3 devices failed"} {
-		if !strings.Contains(stderr, part) {
-			t.Errorf("stderr %q lacks %q", stderr, part)
-		}
-	}
-	if code != exitFailed {
-		t.Errorf("code %d", code)
-	}
-	code, stdout, stderr = f.run(t, "{\"deviceId\":\"old\"}\n{\"deviceId\":\"newer\"}\n", "device", "import", "--update", "-")
-	if code != exitDone || stdout != "imported 2 devices, 0 failed\n" {
-		t.Errorf("code %d, stdout %q, stderr %q", code, stdout, stderr)
-	}
 }
 
 func TestShellQuote(t *testing.T) {

@@ -94,7 +94,7 @@ func scrape(t *testing.T) []byte {
 }
 
 // awaitNode waits until a node has written its run.json.
-func awaitNode(t *testing.T, data string) *runInfo {
+func awaitNode(t testing.TB, data string) *runInfo {
 	t.Helper()
 	deadline := time.After(30 * time.Second)
 	tick := time.NewTicker(20 * time.Millisecond)

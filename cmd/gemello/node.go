@@ -218,7 +218,7 @@ func (n *nodeServers) serve(ctx context.Context) error {
 	}
 	admin, err := api.NewAdmin(api.AdminOptions{
 		Token: n.env.AdminToken, Hosts: adminHosts(n.cfg), Hostnames: n.cfg.Hostnames,
-		Hub: hub, Policies: n.policies, Sealer: n.sealer,
+		Hub: hub, Moves: movesAdapter{n.node}, Policies: n.policies, Sealer: n.sealer,
 		Pipelines: pipelinesAdapter{n.node}, Topics: topicsAdapter{n.log, n.cfg.Hub},
 		Health: healthAdapter{n}, Status: statusAdapter{n},
 		Metrics: promhttp.HandlerFor(n.registry, promhttp.HandlerOpts{}),
