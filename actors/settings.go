@@ -18,7 +18,6 @@ import (
 // Keys of the settings topic. A value is JSON, a tombstone deletes.
 const (
 	settingHub      = "hub"       // {"id": random}
-	settingPolicies = "policies"  // sealed shared access policies
 	settingPipeline = "pipeline/" // + name: partition.Definition
 )
 
@@ -31,6 +30,7 @@ type settings struct {
 	appender *eventlog.Appender
 	topic    string
 	changed  chan struct{} // holds one token after a change
+	turn     chan struct{} // holds one token while a setting is changed by what it was
 
 	mu      sync.Mutex // guards the following; nothing is called while it is held
 	values  map[string][]byte
@@ -40,7 +40,7 @@ type settings struct {
 
 // openSettings reads the topic to its end.
 func openSettings(ctx context.Context, log *eventlog.Log, appender *eventlog.Appender, topic string) (*settings, error) {
-	s := &settings{log: log, appender: appender, topic: topic, changed: make(chan struct{}, 1), values: map[string][]byte{}, moved: make(chan struct{})}
+	s := &settings{log: log, appender: appender, topic: topic, changed: make(chan struct{}, 1), turn: make(chan struct{}, 1), values: map[string][]byte{}, moved: make(chan struct{})}
 	o, err := log.Offsets(ctx, topic)
 	if err != nil {
 		return nil, err
@@ -163,25 +163,4 @@ func (s *settings) pipelines() ([]partition.Definition, uint64, error) {
 		list = append(list, d)
 	}
 	return list, s.version, nil
-}
-
-// SealedPolicies returns the hub's shared access policies as they were put,
-// nil when there are none yet.
-func (n *Node) SealedPolicies() [][]byte {
-	var list [][]byte
-	if v := n.settings.get(settingPolicies); v != nil {
-		if err := json.Unmarshal(v, &list); err != nil {
-			n.logger.Error("read the policies of the settings", "err", err)
-		}
-	}
-	return list
-}
-
-// PutSealedPolicies replaces the hub's shared access policies.
-func (n *Node) PutSealedPolicies(ctx context.Context, list [][]byte) error {
-	v, err := json.Marshal(list)
-	if err != nil {
-		return err
-	}
-	return n.settings.put(ctx, settingPolicies, v)
 }

@@ -40,6 +40,8 @@ type AdminOptions struct {
 	Status    NodeStatus
 	Metrics   http.Handler // of /metrics
 	Console   http.Handler // of all paths that are not the API's
+	// PolicyStore manages what Policies finds.
+	PolicyStore PolicyStore
 
 	Now        func() time.Time      // nil: time.Now
 	Random     io.Reader             // nil: crypto/rand; used from many goroutines
@@ -189,6 +191,8 @@ func (a *Admin) routes(c *call) map[string]adminOperation {
 		return map[string]adminOperation{"GET": {"export_devices", noHub || a.o.Moves == nil, a.exportDevices}}
 	case n == 3 && c.word(2, "import"):
 		return map[string]adminOperation{"POST": {"import_devices", noHub || a.o.Moves == nil, a.importDevices}}
+	case n >= 3 && c.word(2, "policies"):
+		return a.policyRoutes(c)
 	case n == 3 && c.word(2, "devices"):
 		return map[string]adminOperation{"GET": {"list_devices", noHub, a.listDevices}}
 	case n == 4 && c.word(2, "devices"):

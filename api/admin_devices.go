@@ -158,7 +158,19 @@ func (a *Admin) connectionString(ctx context.Context, c *call) error {
 		cs.HostName = h
 	}
 	name, id := q.Get("policy"), q.Get("device")
+	slot := q.Get("key")
+	if slot == "" {
+		slot = credential.Primary
+	}
+	pick := func(k credential.Keys) credential.Key {
+		if slot == credential.Secondary {
+			return k.Secondary
+		}
+		return k.Primary
+	}
 	switch {
+	case slot != credential.Primary && slot != credential.Secondary:
+		return fmt.Errorf("%w: key %.20q, allowed are %s and %s", device.ErrArgument, slot, credential.Primary, credential.Secondary)
 	case (name == "") == (id == ""):
 		return fmt.Errorf("%w: one of policy and device is needed", device.ErrArgument)
 	case q.Get("module") != "":
@@ -168,7 +180,7 @@ func (a *Admin) connectionString(ctx context.Context, c *call) error {
 		if !ok {
 			return fmt.Errorf("%w: policy %.70q", ErrNoObject, name)
 		}
-		cs.KeyName, cs.Key = p.Name, p.Keys.Primary
+		cs.KeyName, cs.Key = p.Name, pick(p.Keys)
 	default:
 		if err := device.ValidID(id); err != nil {
 			return err
@@ -181,7 +193,7 @@ func (a *Admin) connectionString(ctx context.Context, c *call) error {
 		if err != nil {
 			return err
 		}
-		cs.DeviceID, cs.Key = id, keys.Primary
+		cs.DeviceID, cs.Key = id, pick(keys)
 		cs.X509 = e.Identity.Auth.Type != device.AuthSAS
 	}
 	a.log.Info("connection string shown", "policy", name, "device", id, "address", c.r.RemoteAddr, "request", c.requestID)

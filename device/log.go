@@ -29,4 +29,5 @@ const (
 	KindDelete       = "delete"       // body: empty
 	KindConnected    = "connected"    // body: empty
 	KindDisconnected = "disconnected" // body: empty
+	KindSetting      = "setting"      // key: "/" and the setting; body: {"action":…,"object":…}, for the audit trail alone
 )

@@ -99,7 +99,7 @@ func (d *Devices) Apply(r *Record) error {
 	d.arrival = max(d.arrival, r.Arrival)
 	d.unsaved++
 	switch kind := r.Header(device.HeaderKind); string(kind) {
-	case device.KindTelemetry, "":
+	case device.KindTelemetry, device.KindSetting, "":
 		return nil
 	case device.KindIdentity:
 		return d.identity(r)

@@ -33,6 +33,7 @@ type gateway struct {
 	now      func() time.Time
 	life     string // makes session ids unique over restarts
 	sessions atomic.Uint64
+	shared   policySessions
 }
 
 var _ ingest.Hub = (*gateway)(nil)
@@ -44,6 +45,7 @@ func newGateway(node *actors.Node, hosts []string, p *policies, s *credential.Se
 	for _, h := range hosts {
 		g.hosts = append(g.hosts, strings.ToLower(h))
 	}
+	p.onChange(g.recheck)
 	return g
 }
 
@@ -77,6 +79,7 @@ func (g *gateway) Connect(ctx context.Context, c ingest.Credentials, s ingest.Se
 	if err != nil {
 		return nil, ingestError(err)
 	}
+	l.watchPolicy(v, s)
 	g.node.Presence(l.ctx, c.DeviceID, l.id, true, l.audit())
 	return l, nil
 }
@@ -86,7 +89,6 @@ type verifier struct {
 	gateway *gateway
 	c       ingest.Credentials
 	token   *credential.Token
-	policy  *credential.Policy
 }
 
 // admitted is a credential that an identity accepts.
@@ -120,11 +122,9 @@ func (g *gateway) verifier(c ingest.Credentials) (*verifier, error) {
 	}
 	v.token = &t
 	if t.Policy != "" {
-		p, ok := g.policies.Policy(t.Policy)
-		if !ok || !p.Permissions.Has(credential.DeviceConnect) {
-			return nil, fmt.Errorf("%w: policy %q may not connect devices", ingest.ErrUnauthorized, t.Policy)
+		if _, err := v.policyKeys(); err != nil {
+			return nil, err
 		}
-		v.policy = &p
 	}
 	return v, nil
 }
@@ -146,8 +146,12 @@ func (v *verifier) verify(id *device.Identity) (admitted, error) {
 		return a, nil
 	}
 	var keys credential.Keys
-	if v.policy != nil {
-		keys, a.auth = v.policy.Keys, "hub;sas"
+	if v.token.Policy != "" {
+		var err error
+		if keys, err = v.policyKeys(); err != nil {
+			return admitted{}, err
+		}
+		a.auth = "hub;sas"
 	} else {
 		if id.Auth.Type != device.AuthSAS {
 			return refuse("device %s does not authenticate with keys", id.DeviceID)
@@ -187,6 +191,7 @@ type link struct {
 	ctx         context.Context // ends when the session is closed
 	cancel      context.CancelFunc
 	closed      sync.Once
+	policy      string // whose key it was admitted with, "" for the device's own
 }
 
 var _ ingest.Link = (*link)(nil)
@@ -195,7 +200,7 @@ func (l *link) ID() string         { return l.id }
 func (l *link) Expires() time.Time { return l.admitted.Load().expires }
 
 func (l *link) audit() device.Audit {
-	return device.Audit{Actor: "device:" + l.credentials.DeviceID, Credential: l.admitted.Load().credential, Address: l.credentials.Remote.String()}
+	return device.Audit{Actor: "device:" + l.credentials.DeviceID, Credential: l.admitted.Load().credential, Address: l.credentials.Remote.String(), RequestID: l.id}
 }
 
 func (l *link) Publish(m ingest.Message, done func(error)) { l.publish(l.ctx, m, done) }
@@ -257,6 +262,7 @@ func (l *link) Close(_ ingest.Reason, will *ingest.Message) {
 				}
 			})
 		}
+		l.forgetPolicy()
 		l.node.Detach(l.credentials.DeviceID, l.id)
 		l.node.Presence(background, l.credentials.DeviceID, l.id, false, l.audit())
 	})

@@ -79,7 +79,7 @@ func runNode(ctx context.Context, cfg *Config, env *nodeEnv) (err error) {
 		defer cancel()
 		return node.Stop(ctx)
 	}
-	policies, err := openPolicies(ctx, node, sealer)
+	policies, err := openPolicies(ctx, node, sealer, env.Logger)
 	if err == nil {
 		err = applyConfigured(ctx, node, cfg.Pipelines)
 	}
@@ -218,7 +218,7 @@ func (n *nodeServers) serve(ctx context.Context) error {
 	}
 	admin, err := api.NewAdmin(api.AdminOptions{
 		Token: n.env.AdminToken, Hosts: adminHosts(n.cfg), Hostnames: n.cfg.Hostnames,
-		Hub: hub, Moves: movesAdapter{n.node}, Policies: n.policies, Sealer: n.sealer,
+		Hub: hub, Moves: movesAdapter{n.node}, Policies: n.policies, PolicyStore: n.policies, Sealer: n.sealer,
 		Pipelines: pipelinesAdapter{n.node}, Topics: topicsAdapter{n.log, n.cfg.Hub},
 		Health: healthAdapter{n}, Status: statusAdapter{n},
 		Metrics: promhttp.HandlerFor(n.registry, promhttp.HandlerOpts{}),
@@ -230,6 +230,7 @@ func (n *nodeServers) serve(ctx context.Context) error {
 	var g actor.Group
 	g.Add(func() error { <-ctx.Done(); return nil }, func(error) { cancel() })
 	g.Add(func() error { return n.node.Wait(ctx) }, func(error) {})
+	g.Add(func() error { n.policies.follow(ctx); return nil }, func(error) { cancel() })
 	for _, name := range []string{"mqtts", "mqtt"} {
 		l := n.env.Listeners.named(name)
 		if l == nil {

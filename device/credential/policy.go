@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -60,8 +61,12 @@ const (
 	maxPolicyName      = 64
 )
 
-// ErrPolicy is returned for an invalid policy.
-var ErrPolicy = errors.New("invalid policy")
+// Errors of policies.
+var (
+	ErrPolicy = errors.New("invalid policy")
+	// ErrLastOwner refuses a change that would leave nobody with all rights.
+	ErrLastOwner = errors.New("the last policy with all rights stays")
+)
 
 // Policy is a shared access policy: who holds one of its keys has its rights.
 type Policy struct {
@@ -115,6 +120,35 @@ func ValidatePolicies(policies []Policy) error {
 	}
 	if service > MaxServicePolicies {
 		return fmt.Errorf("%w: %d with ServiceConnect, %d are allowed", ErrPolicy, service, MaxServicePolicies)
+	}
+	return nil
+}
+
+// WithPolicy returns the set with p in place of the policy of its name, or at
+// its end. The error wraps ErrPolicy or ErrLastOwner.
+func WithPolicy(set []Policy, p Policy) ([]Policy, error) {
+	out := slices.Clone(set)
+	if i := slices.IndexFunc(out, func(q Policy) bool { return q.Name == p.Name }); i >= 0 {
+		out[i] = p
+	} else {
+		out = append(out, p)
+	}
+	if err := ValidatePolicies(out); err != nil {
+		return nil, err
+	}
+	return out, mustOwn(out)
+}
+
+// WithoutPolicy returns the set without the policy of a name; found is false
+// when there is none. The error wraps ErrLastOwner.
+func WithoutPolicy(set []Policy, name string) (out []Policy, found bool, err error) {
+	out = slices.DeleteFunc(slices.Clone(set), func(p Policy) bool { return p.Name == name })
+	return out, len(out) < len(set), mustOwn(out)
+}
+
+func mustOwn(set []Policy) error {
+	if !slices.ContainsFunc(set, func(p Policy) bool { return p.Permissions.Has(AllPermissions) }) {
+		return fmt.Errorf("%w: give %s to another policy first", ErrLastOwner, AllPermissions)
 	}
 	return nil
 }

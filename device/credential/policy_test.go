@@ -73,3 +73,39 @@ func TestInvalidPolicies(t *testing.T) {
 		}
 	}
 }
+
+func TestSomebodyKeepsAllRights(t *testing.T) {
+	keys := Keys{key(t, first), key(t, second)}
+	owner, reader := Policy{"iothubowner", AllPermissions, keys}, Policy{"reader", RegistryRead, keys}
+	set := []Policy{owner, reader}
+	if _, found, err := WithoutPolicy(set, "iothubowner"); !found || !errors.Is(err, ErrLastOwner) {
+		t.Errorf("the only owner was deleted: %v, %v", found, err)
+	}
+	less := owner
+	less.Permissions = AllPermissions &^ RegistryWrite
+	if _, err := WithPolicy(set, less); !errors.Is(err, ErrLastOwner) {
+		t.Errorf("the only owner lost a right: %v", err)
+	}
+	more, err := WithPolicy(set, Policy{"second", AllPermissions, keys})
+	if err != nil || len(more) != 3 {
+		t.Fatalf("%v, %v", more, err)
+	}
+	left, found, err := WithoutPolicy(more, "iothubowner")
+	if err != nil || !found || len(left) != 2 || len(more) != 3 {
+		t.Errorf("one owner of two: %v, %v, %v", left, found, err)
+	}
+	if _, found, err := WithoutPolicy(set, "nobody"); found || err != nil {
+		t.Errorf("unknown: %v, %v", found, err)
+	}
+	for i := len(set); i < MaxPolicies; i++ {
+		if set, err = WithPolicy(set, Policy{fmt.Sprint("p", i), RegistryRead, keys}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := WithPolicy(set, Policy{"one too many", RegistryRead, keys}); !errors.Is(err, ErrPolicy) {
+		t.Errorf("17 policies: %v", err)
+	}
+	if set, err = WithPolicy(set, Policy{"reader", RegistryRead | RegistryWrite, keys}); err != nil || len(set) != MaxPolicies {
+		t.Errorf("change at the limit: %v", err)
+	}
+}
