@@ -41,11 +41,9 @@ func (d *Document) AppendServiceView(dst []byte) []byte {
 	dst = strconv.AppendInt(dst, int64(d.Presence.Queued), 10)
 	dst = append(dst, `,"authenticationType":`...)
 	dst = appendString(dst, id.Auth.Type.String())
-	dst = append(dst, `,"x509Thumbprint":{"primaryThumbprint":`...)
-	dst = appendNullable(dst, id.Auth.PrimaryThumbprint)
-	dst = append(dst, `,"secondaryThumbprint":`...)
-	dst = appendNullable(dst, id.Auth.SecondaryThumbprint)
-	dst = append(dst, `},"modelId":`...)
+	dst = append(dst, `,"x509Thumbprint":`...)
+	dst = id.AppendThumbprints(dst)
+	dst = append(dst, `,"modelId":`...)
 	dst = appendString(dst, t.ModelID)
 	dst = append(dst, `,"version":`...)
 	dst = strconv.AppendInt(dst, t.Version, 10)
@@ -59,14 +57,30 @@ func (d *Document) AppendServiceView(dst []byte) []byte {
 	dst = strconv.AppendBool(dst, id.IoTEdge)
 	dst = append(dst, `},"deviceScope":`...)
 	dst = appendString(dst, id.DeviceScope)
-	dst = append(dst, `,"parentScopes":[`...)
+	dst = append(dst, `,"parentScopes":`...)
+	dst = id.AppendScopes(dst)
+	return append(dst, '}')
+}
+
+// AppendThumbprints appends the member x509Thumbprint of a twin.
+func (id *Identity) AppendThumbprints(dst []byte) []byte {
+	dst = append(dst, `{"primaryThumbprint":`...)
+	dst = appendNullable(dst, id.Auth.PrimaryThumbprint)
+	dst = append(dst, `,"secondaryThumbprint":`...)
+	dst = appendNullable(dst, id.Auth.SecondaryThumbprint)
+	return append(dst, '}')
+}
+
+// AppendScopes appends the member parentScopes of a twin.
+func (id *Identity) AppendScopes(dst []byte) []byte {
+	dst = append(dst, '[')
 	for i, s := range id.ParentScopes {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
 		dst = appendString(dst, s)
 	}
-	return append(dst, `]}`...)
+	return append(dst, ']')
 }
 
 // State is the connection state as the wire spells it.
@@ -146,6 +160,12 @@ func (n *node) appendMetadata(dst []byte) []byte {
 const timeFormat = `"2006-01-02T15:04:05.9999999Z"`
 
 func appendTime(dst []byte, t time.Time) []byte { return t.UTC().AppendFormat(dst, timeFormat) }
+
+// FormatTime is a time as twins show it; the zero time is year 1.
+func FormatTime(t time.Time) string {
+	b := appendTime(nil, t)
+	return string(b[1 : len(b)-1])
+}
 
 func appendNullable(dst []byte, s string) []byte {
 	if s == "" {
