@@ -32,6 +32,7 @@ type AdminOptions struct {
 
 	Hub       Hub
 	Moves     Moves
+	Methods   Methods
 	Policies  Policies
 	Sealer    *credential.Sealer
 	Pipelines Pipelines
@@ -61,6 +62,7 @@ type Admin struct {
 	token [sha256.Size]byte
 	tails chan struct{}
 	moves chan struct{} // one token for each export and import under way
+	open  openCalls
 }
 
 // NewAdmin checks the options and returns the handler.
@@ -207,6 +209,8 @@ func (a *Admin) routes(c *call) map[string]adminOperation {
 			"PATCH": {"patch_twin", noHub, a.patchTwin},
 			"PUT":   {"replace_twin", noHub, a.patchTwin},
 		}
+	case n == 5 && c.word(2, "twins") && c.word(4, "methods"):
+		return map[string]adminOperation{"POST": {"invoke_method", a.o.Methods == nil, a.invokeMethod}}
 	case n == 3 && c.word(2, "pipelines"):
 		return map[string]adminOperation{"GET": {"list_pipelines", noPipelines, a.listPipelines}}
 	case n == 4 && c.word(2, "pipelines"):

@@ -208,7 +208,7 @@ func (s *surface) answer(c *call, handle func(context.Context, *call) error, ren
 	err := s.guard(ctx, c, handle)
 	if err != nil {
 		f := classify(err)
-		if f.status >= 500 && f.status != http.StatusNotImplemented && c.r.Context().Err() == nil {
+		if f.status >= 500 && f.status != http.StatusNotImplemented && !f.device && c.r.Context().Err() == nil {
 			s.log.Error("request failed", "operation", c.operation, "request", c.requestID, "status", f.status, "err", err)
 		}
 		if c.status == 0 {

@@ -19,6 +19,7 @@ type failure struct {
 	name   string // code name, which Node's typed errors and the header carry
 	hide   bool   // the client is not told the error's text
 	text   string // said instead, or before, the error's text
+	device bool   // the device's fault, not the node's: no line in the log
 }
 
 // Errors of the HTTP layer itself.
@@ -62,6 +63,14 @@ func classify(err error) failure {
 		return failure{status: 401, number: 401002, name: "IotHubUnauthorizedAccess", hide: true, text: "Unauthorized"}
 	case errors.Is(err, device.ErrNotFound):
 		return failure{status: 404, number: 404001, name: "DeviceNotFound"}
+	case errors.Is(err, device.ErrNotOnline):
+		return failure{status: 404, number: 404103, name: "DeviceNotOnline"}
+	case errors.Is(err, device.ErrConnection):
+		return failure{status: 404, number: 404104, name: "DeviceConnectionClosedRemotely"}
+	case errors.Is(err, device.ErrBadAnswer):
+		return failure{status: 502, number: 502000, name: "InvalidResponseWhileProxying", device: true}
+	case errors.Is(err, device.ErrNoAnswer):
+		return failure{status: 504, number: 504101, name: "GatewayTimeout", device: true}
 	case errors.Is(err, ErrNoObject):
 		return failure{status: 404, number: 404000, name: "NotFound"}
 	case errors.Is(err, device.ErrExists):

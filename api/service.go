@@ -18,6 +18,7 @@ import (
 // ServiceOptions says what a Service works with.
 type ServiceOptions struct {
 	Hub      Hub
+	Methods  Methods // nil: direct methods are answered with 501
 	Policies Policies
 	Sealer   *credential.Sealer
 	// Hostnames are the names of this hub that SAS audiences may carry.
@@ -36,6 +37,8 @@ type ServiceOptions struct {
 type Service struct {
 	surface
 	hub      Hub
+	methods  Methods
+	open     openCalls
 	policies Policies
 	sealer   *credential.Sealer
 	hosts    []string
@@ -56,7 +59,7 @@ func NewService(o ServiceOptions) (*Service, error) {
 	}
 	s := &Service{
 		surface: newSurface(o.Logger, m, o.Now, o.Random, o.Timeout),
-		hub:     o.Hub, policies: o.Policies, sealer: o.Sealer, skew: o.Skew,
+		hub:     o.Hub, methods: o.Methods, policies: o.Policies, sealer: o.Sealer, skew: o.Skew,
 	}
 	for _, h := range o.Hostnames {
 		s.hosts = append(s.hosts, strings.ToLower(h))
@@ -68,7 +71,7 @@ func NewService(o ServiceOptions) (*Service, error) {
 func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := s.newCall(w, r)
 	s.answer(c, s.serve, func(f failure, message string) []byte {
-		return f.shape1(message, c.requestID, s.now())
+		return c.errorBody(f, message, s.now())
 	})
 }
 
@@ -85,6 +88,18 @@ func (s *Service) serve(ctx context.Context, c *call) error {
 		return err
 	}
 	return o.handle(ctx, c)
+}
+
+// errorBody is an error in the shape that the resource's clients read
+// (azure-iot-wire 5.1).
+func (c *call) errorBody(f failure, message string, at time.Time) []byte {
+	switch {
+	case c.word(0, "twins") && c.word(len(c.path)-1, "methods"):
+		return f.shape2(message, c.requestID, at)
+	case c.word(0, "digitaltwins"):
+		return f.shape3(message, c.requestID, at)
+	}
+	return f.shape1(message, c.requestID, at)
 }
 
 // operation is what a method and path stand for.
@@ -122,6 +137,8 @@ func (s *Service) route(c *call) (operation, error) {
 			http.MethodPatch: {"patch_twin", credential.ServiceConnect, s.patchTwin},
 			http.MethodPut:   {"replace_twin", credential.ServiceConnect, s.patchTwin},
 		}
+	case len(c.path) == 3 && c.word(0, "twins") && c.word(2, "methods"):
+		allowed = methods{http.MethodPost: {"invoke_method", credential.ServiceConnect, s.invokeMethod}}
 	case len(c.path) == 2 && c.word(0, "statistics") && c.word(1, "devices"):
 		allowed = methods{http.MethodGet: {"device_statistics", credential.RegistryRead, s.deviceStatistics}}
 	case len(c.path) == 2 && c.word(0, "statistics") && c.word(1, "service"):

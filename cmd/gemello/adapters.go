@@ -75,6 +75,11 @@ func (h hubAdapter) Statistics(ctx context.Context) (device.Statistics, error) {
 	return s, apiError(err)
 }
 
+func (h hubAdapter) InvokeMethod(ctx context.Context, deviceID string, c device.MethodCall) (device.MethodResult, error) {
+	r, err := h.node.InvokeMethod(ctx, deviceID, c)
+	return r, apiError(err)
+}
+
 // pipelinesAdapter is the stream processor as the admin API sees it.
 type pipelinesAdapter struct{ node *actors.Node }
 

@@ -63,6 +63,14 @@ func newFakeAdmin(t *testing.T) *fakeAdmin {
 	mux.HandleFunc("/api/v1/twins/{id}", func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, `{"deviceId":%q,"version":7,"big":12345678901234567890}`, r.PathValue("id"))
 	})
+	mux.HandleFunc("POST /api/v1/twins/{id}/methods", func(w http.ResponseWriter, r *http.Request) {
+		status, ok := strings.CutPrefix(r.PathValue("id"), "d")
+		if !ok {
+			refuse(w, 404, "DeviceNotOnline", "the device is not online")
+			return
+		}
+		fmt.Fprintf(w, `{"status":%s,"payload":{"ok":true}}`, status)
+	})
 	mux.HandleFunc("GET /api/v1/pipelines", func(w http.ResponseWriter, r *http.Request) {
 		io.WriteString(w, `{"pipelines":[{"name":"temperature","state":"suspended","cause":"topic\ngone","source":"devices","into":["a","b"],"partitions":[{"lag":2,"watermark":"2026-01-02T03:04:06Z"},{"lag":3,"watermark":"2026-01-02T03:04:05Z"}]}]}`)
 	})

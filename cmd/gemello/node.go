@@ -210,7 +210,7 @@ func (n *nodeServers) serve(ctx context.Context) error {
 		Limits: mqtt.Limits{Handshakes: n.cfg.Limits.Handshakes}})
 	hub := hubAdapter{n.node}
 	service, err := api.NewService(api.ServiceOptions{
-		Hub: hub, Policies: n.policies, Sealer: n.sealer, Hostnames: n.cfg.Hostnames, Skew: clockSkew,
+		Hub: hub, Methods: hub, Policies: n.policies, Sealer: n.sealer, Hostnames: n.cfg.Hostnames, Skew: clockSkew,
 		Logger: n.env.Logger, Registerer: n.registry,
 	})
 	if err != nil {
@@ -218,7 +218,7 @@ func (n *nodeServers) serve(ctx context.Context) error {
 	}
 	admin, err := api.NewAdmin(api.AdminOptions{
 		Token: n.env.AdminToken, Hosts: adminHosts(n.cfg), Hostnames: n.cfg.Hostnames,
-		Hub: hub, Moves: movesAdapter{n.node}, Policies: n.policies, PolicyStore: n.policies, Sealer: n.sealer,
+		Hub: hub, Methods: hub, Moves: movesAdapter{n.node}, Policies: n.policies, PolicyStore: n.policies, Sealer: n.sealer,
 		Pipelines: pipelinesAdapter{n.node}, Topics: topicsAdapter{n.log, n.cfg.Hub},
 		Health: healthAdapter{n}, Status: statusAdapter{n},
 		Metrics: promhttp.HandlerFor(n.registry, promhttp.HandlerOpts{}),
