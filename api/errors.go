@@ -42,6 +42,10 @@ func classify(err error) failure {
 		return failure{status: 400, number: 400001, name: "InvalidProtocolVersion"}
 	case errors.Is(err, errTwice):
 		return failure{status: 400, number: 400011, name: "DeviceDefinedMultipleTimes"}
+	case errors.Is(err, errJSONPatch):
+		return failure{status: 400, number: 400000, name: "InvalidDigitalTwinJsonPatch"}
+	case errors.Is(err, errPatchPath):
+		return failure{status: 400, number: 400000, name: "InvalidDigitalTwinPatchPath"}
 	case errors.Is(err, errTooMany):
 		return failure{status: 413, number: 413002, name: "TooManyDevices"}
 	case errors.Is(err, errHost):

@@ -18,16 +18,21 @@ var permissionOf = map[string]struct {
 	right        credential.Permission
 	method, path string
 }{
-	"list_devices":       {credential.RegistryRead, "GET", "/devices"},
-	"bulk_devices":       {credential.RegistryWrite, "POST", "/devices"},
-	"get_device":         {credential.RegistryRead, "GET", "/devices/d1"},
-	"put_device":         {credential.RegistryWrite, "PUT", "/devices/d1"},
-	"delete_device":      {credential.RegistryWrite, "DELETE", "/devices/d1"},
-	"get_twin":           {credential.ServiceConnect, "GET", "/twins/d1"},
-	"patch_twin":         {credential.ServiceConnect, "PATCH", "/twins/d1"},
-	"replace_twin":       {credential.ServiceConnect, "PUT", "/twins/d1"},
-	"device_statistics":  {credential.RegistryRead, "GET", "/statistics/devices"},
-	"service_statistics": {credential.RegistryRead, "GET", "/statistics/service"},
+	"list_devices":                   {credential.RegistryRead, "GET", "/devices"},
+	"bulk_devices":                   {credential.RegistryWrite, "POST", "/devices"},
+	"get_device":                     {credential.RegistryRead, "GET", "/devices/d1"},
+	"put_device":                     {credential.RegistryWrite, "PUT", "/devices/d1"},
+	"delete_device":                  {credential.RegistryWrite, "DELETE", "/devices/d1"},
+	"get_twin":                       {credential.ServiceConnect, "GET", "/twins/d1"},
+	"patch_twin":                     {credential.ServiceConnect, "PATCH", "/twins/d1"},
+	"replace_twin":                   {credential.ServiceConnect, "PUT", "/twins/d1"},
+	"invoke_method":                  {credential.ServiceConnect, "POST", "/twins/d1/methods"},
+	"get_digital_twin":               {credential.ServiceConnect, "GET", "/digitaltwins/d1"},
+	"patch_digital_twin":             {credential.ServiceConnect, "PATCH", "/digitaltwins/d1"},
+	"digital_twin_command":           {credential.ServiceConnect, "POST", "/digitaltwins/d1/commands/c"},
+	"digital_twin_component_command": {credential.ServiceConnect, "POST", "/digitaltwins/d1/components/c/commands/d"},
+	"device_statistics":              {credential.RegistryRead, "GET", "/statistics/devices"},
+	"service_statistics":             {credential.RegistryRead, "GET", "/statistics/service"},
 }
 
 func TestEveryOperationNeedsItsPermission(t *testing.T) {

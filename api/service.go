@@ -137,6 +137,10 @@ func (s *Service) route(c *call) (operation, error) {
 			http.MethodPatch: {"patch_twin", credential.ServiceConnect, s.patchTwin},
 			http.MethodPut:   {"replace_twin", credential.ServiceConnect, s.patchTwin},
 		}
+	case c.word(0, "digitaltwins"):
+		if allowed = s.digitalTwins(c); allowed == nil {
+			return operation{}, errRoute
+		}
 	case len(c.path) == 3 && c.word(0, "twins") && c.word(2, "methods"):
 		allowed = methods{http.MethodPost: {"invoke_method", credential.ServiceConnect, s.invokeMethod}}
 	case len(c.path) == 2 && c.word(0, "statistics") && c.word(1, "devices"):
