@@ -25,6 +25,7 @@ func (c *devicesCore) Check(*eventlog.Checkpoint) error { return nil }
 
 // devicesHost describes the host of one partition of the device log.
 func (n *Node) devicesHost(p int32) hostOptions {
+	due := &dueLook{node: n}
 	return hostOptions{
 		node: n, name: fmt.Sprintf("%s.d.%d", n.options.Hub, p), kind: "devices",
 		source: n.topics.deviceLog, partition: p, feed: n.deviceFeed,
@@ -32,6 +33,7 @@ func (n *Node) devicesHost(p int32) hostOptions {
 			return n.restoreDevices(ctx, p, r)
 		},
 		applied: n.deviceEffects,
+		look:    due.look,
 	}
 }
 

@@ -71,6 +71,9 @@ type hostOptions struct {
 	restore func(context.Context, restoring) (core, int64, error)
 	// applied is called on the host's goroutine when records have been applied.
 	applied func(*partition.Effects)
+	// look, when not nil, is called now and then with a core that has caught up:
+	// it may append records about what time alone brings, and changes nothing.
+	look func(core)
 	// committed is called after a commit with the checkpoint that it wrote.
 	committed func(*eventlog.Checkpoint)
 }

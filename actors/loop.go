@@ -63,6 +63,9 @@ func (t *term) loop(ctx context.Context) error {
 				return err
 			}
 			t.report()
+			if t.look != nil && t.queue.lag(t.core.Position()) == 0 {
+				t.look(t.core)
+			}
 		}
 	}
 }
@@ -265,6 +268,9 @@ func (t *term) produce(ctx context.Context, c *commit) error {
 		o := e.Output(i)
 		r := &slab[i]
 		r.Topic, r.Partition, r.Key, r.Value, r.Timestamp, r.Headers = o.Topic, -1, o.Key, o.Value, c.started, nil
+		if o.Topic == t.node.topics.state {
+			r.Partition = t.partition // also what has more in its key than the device id
+		}
 		for _, h := range o.Headers {
 			r.Headers = append(r.Headers, eventlog.Header{Key: h.Key, Value: h.Value})
 		}

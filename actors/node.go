@@ -45,7 +45,9 @@ type Node struct {
 	life     string // this process among those of the same node name
 	buffers  buffers
 	cores    atomic.Int64 // hosts that run
-	cluster  Cluster
+	// feedbackNext is the partition that is asked first for feedback.
+	feedbackNext atomic.Int64
+	cluster      Cluster
 
 	methodBase  uint64        // a random start for the ids of method calls
 	methodSeq   atomic.Uint64 // calls so far

@@ -395,3 +395,14 @@ func FuzzContentBytes(f *testing.F) {
 		}
 	})
 }
+
+func TestTheQueueOfTheFormatPage(t *testing.T) {
+	var q CommandQueue
+	if err := q.Send(Command{Sequence: 41, MessageID: "m1", Ack: AckFull, Size: 5}, at(0)); err != nil {
+		t.Fatal(err)
+	}
+	b, err := q.AppendBinary(nil)
+	if got := documented(t, "queue"); err != nil || string(got) != string(b) {
+		t.Errorf("the page has %x\nthe code writes %x, %v", got, b, err)
+	}
+}

@@ -17,6 +17,13 @@ const (
 	HeaderAudit      = "reqid"   // control records: the client's request id
 	HeaderSession    = "session" // connection records: the session's id
 	HeaderIfMatch    = "ifmatch" // delete and twin records: etag that the change is conditional on, absent when empty
+	HeaderAck        = "ack"     // command: what feedback is asked for, absent for none
+	HeaderExpires    = "expires" // command: Unix milliseconds, absent for the default
+	HeaderMessageID  = "mid"     // command: its message id, absent when it has none
+	HeaderSize       = "size"    // command: bytes of body and properties as limits count them
+	HeaderMax        = "max"     // receive: how many commands at most
+	HeaderLock       = "lock"    // settle, feedback: the token of the delivery
+	HeaderOutcome    = "outcome" // settle, feedback: complete, abandon or reject
 	HeaderReplace    = "replace" // twin records: "true" makes tags and desired exactly the body
 )
 
@@ -28,6 +35,12 @@ const (
 	KindIdentity     = "identity"     // body: Change in its binary form, keys sealed
 	KindDelete       = "delete"       // body: empty
 	KindConnected    = "connected"    // body: empty
+	KindCommand      = "command"      // body: the command's
+	KindReceive      = "receive"      // body: empty; locks commands for a session, or for a poll without one
+	KindSettle       = "settle"       // body: empty; ends a delivery
+	KindPurge        = "purge"        // body: empty; ends all commands of a device
+	KindDue          = "due"          // body: empty; time has come for something in a device's queue
+	KindFeedback     = "feedback"     // body: empty; a service reads feedback, or settles it with an outcome
 	KindDisconnected = "disconnected" // body: empty
 	KindSetting      = "setting"      // key: "/" and the setting; body: {"action":…,"object":…}, for the audit trail alone
 )

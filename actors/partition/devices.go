@@ -27,6 +27,9 @@ type Devices struct {
 	arrival    windows.Tick
 	counts     device.Statistics
 	cache      documents
+	contents   contents
+	feedback   feedbackQueue
+	due        schedule
 	touched    []string        // devices changed since the last Take, in order of change
 	isTouched  map[string]bool // the same as a set
 	effects    *Effects
@@ -43,9 +46,12 @@ func NewDevices(o DevicesOptions, position int64) (*Devices, error) {
 	}
 	d := &Devices{
 		o: o, position: position, arrival: windows.Unset,
-		cache: newDocuments(o.State, o.CacheItems), isTouched: map[string]bool{}, effects: &Effects{},
+		cache: newDocuments(o.State, o.CacheItems), contents: newContents(o.State), isTouched: map[string]bool{}, effects: &Effects{},
 	}
-	return d, d.loadCounts()
+	if err := d.loadCounts(); err != nil {
+		return nil, err
+	}
+	return d, d.loadQueues()
 }
 
 // Position returns the offset of the next record.
@@ -66,6 +72,8 @@ func (d *Devices) Suppress(on bool) {
 func (d *Devices) untouch() {
 	clear(d.isTouched)
 	d.touched = d.touched[:0]
+	clear(d.contents.touched)
+	clear(d.feedback.touched)
 }
 
 // Effects returns what was effected since the last Take.
@@ -98,7 +106,11 @@ func (d *Devices) Apply(r *Record) error {
 	d.position = r.Offset + 1
 	d.arrival = max(d.arrival, r.Arrival)
 	d.unsaved++
-	switch kind := r.Header(device.HeaderKind); string(kind) {
+	kind := r.Header(device.HeaderKind)
+	if isCommand(string(kind)) {
+		return d.command(string(kind), r)
+	}
+	switch string(kind) {
 	case device.KindTelemetry, device.KindSetting, "":
 		return nil
 	case device.KindIdentity:
@@ -113,6 +125,8 @@ func (d *Devices) Apply(r *Record) error {
 		return d.presence(r, true)
 	case device.KindDisconnected:
 		return d.presence(r, false)
+	case device.KindFeedback:
+		return d.feedbackRecord(r)
 	default:
 		d.refuse(r, fmt.Sprintf("unknown kind %q", clip(kind)))
 		return nil
@@ -172,6 +186,7 @@ func (d *Devices) delete(r *Record) error {
 		return nil
 	}
 	d.count(&doc.Entry, -1)
+	d.dropCommands(id, &doc.Queue)
 	d.put(id, nil)
 	d.notify(Notice{DeviceID: id, Kind: NoticeIdentity})
 	d.reply(r, Reply{Document: doc.Document})
@@ -256,6 +271,9 @@ func (d *Devices) presence(r *Record, connected bool) error {
 		n.Session = ""
 	}
 	n.Presence.LastActivity = r.Arrival.Time()
+	if err := d.releaseCommands(r, &n, n.Session); err != nil {
+		return err
+	}
 	d.count(&n.Entry, +1)
 	d.put(id, &n)
 	return nil
@@ -268,6 +286,7 @@ func (d *Devices) at(r *Record) device.Position {
 // put keeps the document, nil for deleted, and marks it for the changelog.
 func (d *Devices) put(id string, doc *Device) {
 	d.cache.put(id, doc)
+	d.schedule(id, doc)
 	if !d.isTouched[id] {
 		d.isTouched[id] = true
 		d.touched = append(d.touched, id)
@@ -323,6 +342,8 @@ func (d *Devices) Take(next *Effects) *Effects {
 		}
 		d.changelog(e, twins, id, doc)
 	}
+	d.contents.take(e, state)
+	d.feedback.take(e, state)
 	d.untouch()
 	return e
 }
@@ -379,6 +400,7 @@ func (d *Devices) Save(b windows.Batch) error {
 	slices.Sort(ids)
 	for _, id := range ids {
 		doc := d.cache.peek(id)
+		d.saveDue(b, id, doc)
 		if doc == nil {
 			b.DeleteRange(deviceKey(id), append(deviceKey(id), 0))
 			continue
@@ -389,6 +411,8 @@ func (d *Devices) Save(b windows.Batch) error {
 		}
 		b.Set(deviceKey(id), v)
 	}
+	d.contents.save(b)
+	d.feedback.save(b)
 	d.cache.saved()
 	b.Set(countsKey, appendCounts(nil, &d.counts))
 	d.unsaved = 0
@@ -407,6 +431,9 @@ func (d *Devices) loadCounts() error {
 // Restore takes one record of the state topic while a lost store is rebuilt: a
 // nil value is a tombstone. The newest record of a device wins.
 func (d *Devices) Restore(id string, value []byte) error {
+	if ok, err := d.restoreQueues(id, value); ok {
+		return err
+	}
 	old, err := d.cache.get(id)
 	if err != nil {
 		return err
@@ -416,6 +443,7 @@ func (d *Devices) Restore(id string, value []byte) error {
 	}
 	if value == nil {
 		d.cache.put(id, nil)
+		d.schedule(id, nil)
 		return nil
 	}
 	doc, err := decodeState(value)
@@ -424,6 +452,7 @@ func (d *Devices) Restore(id string, value []byte) error {
 	}
 	d.count(&doc.Entry, +1)
 	d.cache.put(id, doc)
+	d.schedule(id, doc)
 	d.unsaved++
 	return nil
 }

@@ -137,6 +137,10 @@ func (f *fleet) all() string {
 			f.t.Fatalf("device %q listed otherwise than got: %v", got.Identity.DeviceID, err)
 		}
 		fmt.Fprintf(&b, "%s %x\n", list[i].Identity.DeviceID, enc)
+		f.queue(&b, got)
+	}
+	for i := range f.core.feedback.items {
+		fmt.Fprintf(&b, "feedback %d %x\n", f.core.feedback.items[i].seq, f.core.feedback.items[i].append(nil))
 	}
 	return b.String()
 }
@@ -320,7 +324,9 @@ func TestChangelogHasOneRecordADevice(t *testing.T) {
 func (f *fleet) randomRecord(r *rand.Rand) {
 	id := fmt.Sprintf("d%02d", r.IntN(20))
 	session := fmt.Sprintf("s%d", r.IntN(3))
-	switch r.IntN(9) {
+	switch r.IntN(14) {
+	case 9, 10, 11, 12, 13:
+		f.randomCommand(r)
 	case 0, 1:
 		f.apply(device.KindIdentity, id, change(f.t, id, "", device.Status(r.IntN(2))))
 	case 2:

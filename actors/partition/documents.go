@@ -135,10 +135,11 @@ var errEnough = fmt.Errorf("enough")
 type Device struct {
 	device.Document
 	Session string // id of the current session; empty while disconnected
+	Queue   device.CommandQueue
 }
 
 // appendDevice encodes a device (docs/format/device-state.md): version, then
-// identity and twin with their lengths, then presence.
+// identity and twin with their lengths, then presence and the queue's heads.
 func appendDevice(dst []byte, d *Device) ([]byte, error) {
 	dst = append(dst, 1)
 	for _, part := range []interface {
@@ -164,7 +165,8 @@ func appendDevice(dst []byte, d *Device) ([]byte, error) {
 		dst = binary.AppendVarint(dst, int64(tick))
 	}
 	dst = binary.AppendUvarint(dst, uint64(len(d.Session)))
-	return append(dst, d.Session...), nil
+	dst = append(dst, d.Session...)
+	return d.Queue.AppendBinary(dst)
 }
 
 func decodeDevice(b []byte) (*Device, error) {
@@ -209,10 +211,11 @@ func decodeDevice(b []byte) (*Device, error) {
 	if !ok {
 		return nil, fmt.Errorf("%w: session of a device", errCorrupt)
 	}
-	if len(b) > 0 {
-		return nil, fmt.Errorf("%w: bytes after a device", errCorrupt)
-	}
 	d.Session = string(session)
+	if err := d.Queue.UnmarshalBinary(b); err != nil {
+		return nil, fmt.Errorf("%w: %w", errCorrupt, err)
+	}
+	d.Presence.Queued = d.Queue.Len()
 	return d, nil
 }
 

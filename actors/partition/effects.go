@@ -74,6 +74,11 @@ type Reply struct {
 	Document device.Document // the device after the change
 	Version  int64           // the section's version after a twin change
 	Err      error           // wraps one of device's sentinels
+
+	Offset   int64                 // of the record, after a command was sent
+	Commands []device.Delivery     // what a receive has locked
+	Count    int                   // commands purged, or that wait after a receive
+	Feedback *device.FeedbackBatch // what a service has locked, nil when there is none
 }
 
 // Notice tells the live session of a device what a record changed.
@@ -91,6 +96,7 @@ type NoticeKind byte
 const (
 	NoticeIdentity NoticeKind = iota // created, updated or deleted: sessions check their credential anew
 	NoticeDesired                    // desired properties changed
+	NoticeCommands                   // commands wait to be received
 )
 
 // Len returns the number of outputs and Bytes their size, keys and values.

@@ -17,6 +17,7 @@ const (
 	ReasonRowError   = "row_error"  // an expression failed
 	ReasonRowLarge   = "row_too_large"
 	ReasonControl    = "control"      // a control record of the device log that can't be applied
+	ReasonCommand    = "command"      // a command that ended without being completed
 	ReasonLate       = "late"         // before arrival − late tolerance
 	ReasonOutOfOrder = "out_of_order" // before the watermark
 	ReasonEarly      = "early"        // after arrival + early tolerance
