@@ -43,6 +43,7 @@ type AdminOptions struct {
 	Console   http.Handler // of all paths that are not the API's
 	// PolicyStore manages what Policies finds.
 	PolicyStore PolicyStore
+	IPFilters   IPFilters
 
 	Now        func() time.Time      // nil: time.Now
 	Random     io.Reader             // nil: crypto/rand; used from many goroutines
@@ -193,6 +194,11 @@ func (a *Admin) routes(c *call) map[string]adminOperation {
 		return map[string]adminOperation{"GET": {"export_devices", noHub || a.o.Moves == nil, a.exportDevices}}
 	case n == 3 && c.word(2, "import"):
 		return map[string]adminOperation{"POST": {"import_devices", noHub || a.o.Moves == nil, a.importDevices}}
+	case n == 3 && c.word(2, "ip-filter"):
+		return map[string]adminOperation{
+			"GET": {"get_ip_filter", a.o.IPFilters == nil, a.getIPFilter},
+			"PUT": {"put_ip_filter", a.o.IPFilters == nil, a.putIPFilter},
+		}
 	case n >= 3 && c.word(2, "policies"):
 		return a.policyRoutes(c)
 	case n == 3 && c.word(2, "devices"):

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gemello/gemello/device"
 	"github.com/gemello/gemello/device/credential"
+	"github.com/gemello/gemello/device/throttle"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -75,6 +76,10 @@ func (s *Service) bulkDevices(ctx context.Context, c *call) error {
 	}
 	if len(records) > maxBulk {
 		return errTooMany
+	}
+	// The request itself has been counted as one.
+	if err := s.take(throttle.Registry, len(records)-1); err != nil {
+		return err
 	}
 	failed := make([]error, len(records))
 	withoutTwin := make([]error, len(records))

@@ -15,11 +15,12 @@ import (
 // failure is one row of the table of errors (azure-iot-wire 12).
 type failure struct {
 	status int
-	number int    // as Azure numbers it; status×1000 where Azure has none
-	name   string // code name, which Node's typed errors and the header carry
-	hide   bool   // the client is not told the error's text
-	text   string // said instead, or before, the error's text
-	device bool   // the device's fault, not the node's: no line in the log
+	number int           // as Azure numbers it; status×1000 where Azure has none
+	name   string        // code name, which Node's typed errors and the header carry
+	hide   bool          // the client is not told the error's text
+	text   string        // said instead, or before, the error's text
+	device bool          // the device's fault, not the node's: no line in the log
+	wait   time.Duration // after which to try again; zero: retryAfter
 }
 
 // Errors of the HTTP layer itself.
@@ -37,6 +38,7 @@ var (
 // not in the table is a server error, whose text stays in the log.
 func classify(err error) failure {
 	var tooLong *http.MaxBytesError
+	var full *throttled
 	switch {
 	case errors.Is(err, errAPIVersion):
 		return failure{status: 400, number: 400001, name: "InvalidProtocolVersion"}
@@ -83,6 +85,8 @@ func classify(err error) failure {
 		return failure{status: 409, number: 409000, name: "Conflict"}
 	case errors.Is(err, device.ErrPrecondition):
 		return failure{status: 412, number: 412001, name: "PreconditionFailed"}
+	case errors.As(err, &full):
+		return failure{status: 429, number: 429001, name: "ThrottlingException", wait: full.wait}
 	case errors.Is(err, ErrThrottled):
 		return failure{status: 429, number: 429001, name: "ThrottlingException"}
 	case errors.Is(err, ErrNotYet), errors.Is(err, errors.ErrUnsupported):
@@ -115,7 +119,11 @@ func (f failure) writeHeader(h http.Header) {
 	h.Set("iothub-errorcode", f.name)
 	h.Set("Content-Type", jsonType)
 	if f.status == http.StatusTooManyRequests || f.status == http.StatusServiceUnavailable {
-		h.Set("Retry-After", strconv.Itoa(int(retryAfter/time.Second)))
+		wait := f.wait
+		if wait == 0 {
+			wait = retryAfter
+		}
+		h.Set("Retry-After", strconv.Itoa(int((wait+time.Second-1)/time.Second)))
 	}
 }
 

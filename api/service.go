@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -24,7 +25,11 @@ type ServiceOptions struct {
 	// Hostnames are the names of this hub that SAS audiences may carry.
 	Hostnames []string
 	// Skew is how long after its end a token is still accepted; zero: not at all.
-	Skew       time.Duration
+	Skew time.Duration
+	// Throttle counts operations; nil: they are not limited.
+	Throttle Throttle
+	// Accepts says whether an address may use the interface; nil: all may.
+	Accepts    func(netip.Addr) bool
 	Now        func() time.Time      // nil: time.Now
 	Random     io.Reader             // nil: crypto/rand; makes keys and ids, used from many goroutines
 	Timeout    time.Duration         // of one call on the hub; zero: 30 s
@@ -43,6 +48,8 @@ type Service struct {
 	sealer   *credential.Sealer
 	hosts    []string
 	skew     time.Duration
+	throttle Throttle
+	accepts  func(netip.Addr) bool
 }
 
 // NewService checks the options and returns the handler.
@@ -60,6 +67,7 @@ func NewService(o ServiceOptions) (*Service, error) {
 	s := &Service{
 		surface: newSurface(o.Logger, m, o.Now, o.Random, o.Timeout),
 		hub:     o.Hub, methods: o.Methods, policies: o.Policies, sealer: o.Sealer, skew: o.Skew,
+		throttle: o.Throttle, accepts: o.Accepts,
 	}
 	for _, h := range o.Hostnames {
 		s.hosts = append(s.hosts, strings.ToLower(h))
@@ -76,6 +84,9 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Service) serve(ctx context.Context, c *call) error {
+	if s.accepts != nil && !s.accepts(c.remote()) {
+		return s.deny("address")
+	}
 	o, err := s.route(c)
 	if err != nil {
 		return err
@@ -85,6 +96,9 @@ func (s *Service) serve(ctx context.Context, c *call) error {
 		return err
 	}
 	if err := s.authorize(c, o.right); err != nil {
+		return err
+	}
+	if err := s.take(cost(o.name, c.r.ContentLength)); err != nil {
 		return err
 	}
 	return o.handle(ctx, c)

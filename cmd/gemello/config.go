@@ -20,6 +20,8 @@ type Config struct {
 	Cluster   ClusterConfig    `yaml:"cluster"`
 	Commit    CommitConfig     `yaml:"commit"`
 	Limits    LimitsConfig     `yaml:"limits"`
+	Throttle  ThrottleConfig   `yaml:"throttle"`
+	IPFilter  []string         `yaml:"ip_filter" usage:"rules accept|reject CIDR [devices|service]; the first that fits decides"`
 	Logging   LoggingConfig    `yaml:"logging"`
 	Pipelines []PipelineConfig `yaml:"pipelines" usage:"pipelines as YAML text, or @FILE"`
 	Bridges   []BridgeConfig   `yaml:"bridges" usage:"bridges from MQTT brokers as YAML text, or @FILE"`
@@ -171,7 +173,8 @@ func defaultConfig() *Config {
 			Memory:       320 << 20,
 			WindowMemory: 256 << 20,
 		},
-		Logging: LoggingConfig{Level: "info", Format: "text"},
+		Throttle: defaultThrottle(),
+		Logging:  LoggingConfig{Level: "info", Format: "text"},
 	}
 }
 

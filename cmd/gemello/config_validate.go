@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/gemello/gemello/actors/partition"
+	"github.com/gemello/gemello/device/ipfilter"
 	"github.com/gemello/gemello/ingest/bridge"
 )
 
@@ -34,7 +35,7 @@ const (
 func (c *Config) validate() error {
 	for _, check := range []func() error{
 		c.validateNames, c.validateLog, c.validateListeners, c.validateTLS,
-		c.validateSecrets, c.validateCluster, c.validateLimits, c.validatePipelines, c.validateQueries, c.validateBridges,
+		c.validateSecrets, c.validateCluster, c.validateLimits, c.validateThrottle, c.validateIPFilter, c.validatePipelines, c.validateQueries, c.validateBridges,
 	} {
 		if err := check(); err != nil {
 			return err
@@ -277,6 +278,18 @@ func (c *Config) validateLimits() error {
 	}
 	if c.Logging.Format != "text" && c.Logging.Format != "json" {
 		return c.bad("logging.format", c.Logging.Format, "text or json", "")
+	}
+	return nil
+}
+
+func (c *Config) validateIPFilter() error {
+	for _, text := range c.IPFilter {
+		if _, err := ipfilter.ParseRule(text); err != nil {
+			return c.bad("ip_filter", text, "accept|reject CIDR [devices|service]", "")
+		}
+	}
+	if len(c.IPFilter) > ipfilter.MaxRules {
+		return c.bad("ip_filter", strconv.Itoa(len(c.IPFilter))+" rules", "at most "+strconv.Itoa(ipfilter.MaxRules), "")
 	}
 	return nil
 }

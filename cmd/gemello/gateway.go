@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,6 +16,7 @@ import (
 	"github.com/gemello/gemello/actors"
 	"github.com/gemello/gemello/device"
 	"github.com/gemello/gemello/device/credential"
+	"github.com/gemello/gemello/device/throttle"
 	"github.com/gemello/gemello/ingest"
 )
 
@@ -34,14 +36,16 @@ type gateway struct {
 	life     string // makes session ids unique over restarts
 	sessions atomic.Uint64
 	shared   policySessions
+	limiter  *limiter
+	accepts  func(netip.Addr) bool // addresses of devices
 }
 
 var _ ingest.Hub = (*gateway)(nil)
 
-func newGateway(node *actors.Node, hosts []string, p *policies, s *credential.Sealer, logger *slog.Logger) *gateway {
+func newGateway(node *actors.Node, hosts []string, p *policies, s *credential.Sealer, limiter *limiter, accepts func(netip.Addr) bool, logger *slog.Logger) *gateway {
 	life := make([]byte, 8)
 	rand.Read(life)
-	g := &gateway{node: node, policies: p, sealer: s, logger: logger, now: time.Now, life: hex.EncodeToString(life)}
+	g := &gateway{node: node, policies: p, sealer: s, limiter: limiter, accepts: accepts, logger: logger, now: time.Now, life: hex.EncodeToString(life)}
 	for _, h := range hosts {
 		g.hosts = append(g.hosts, strings.ToLower(h))
 	}
@@ -52,6 +56,9 @@ func newGateway(node *actors.Node, hosts []string, p *policies, s *credential.Se
 // Connect verifies the credential and makes the connection the device's
 // session.
 func (g *gateway) Connect(ctx context.Context, c ingest.Credentials, s ingest.Session) (ingest.Link, error) {
+	if !g.accepts(c.Remote.Addr()) {
+		return nil, fmt.Errorf("%w: the IP filter rejects %s", ingest.ErrUnauthorized, c.Remote.Addr())
+	}
 	l := &link{gateway: g, credentials: c, id: fmt.Sprintf("%s-%d", g.life, g.sessions.Add(1))}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	v, err := g.verifier(c)
@@ -66,6 +73,9 @@ func (g *gateway) Connect(ctx context.Context, c ingest.Credentials, s ingest.Se
 				return err
 			}
 			if l.admitted.Load() == nil {
+				if err := g.limiter.connection(c.DeviceID); err != nil {
+					return err
+				}
 				l.admitted.Store(&got)
 			} else if l.admitted.Load().generation != got.generation {
 				return fmt.Errorf("%w: the device was deleted and made again", ingest.ErrUnauthorized)
@@ -191,6 +201,7 @@ type link struct {
 	ctx         context.Context // ends when the session is closed
 	cancel      context.CancelFunc
 	closed      sync.Once
+	usage       usage
 	policy      string // whose key it was admitted with, "" for the device's own
 }
 
@@ -203,7 +214,10 @@ func (l *link) audit() device.Audit {
 	return device.Audit{Actor: "device:" + l.credentials.DeviceID, Credential: l.admitted.Load().credential, Address: l.credentials.Remote.String(), RequestID: l.id}
 }
 
-func (l *link) Publish(m ingest.Message, done func(error)) { l.publish(l.ctx, m, done) }
+func (l *link) Publish(m ingest.Message, done func(error)) {
+	l.limiter.message(l.ctx, &l.usage)
+	l.publish(l.ctx, m, done)
+}
 
 func (l *link) publish(ctx context.Context, m ingest.Message, done func(error)) {
 	a := l.admitted.Load()
@@ -216,6 +230,10 @@ func (l *link) publish(ctx context.Context, m ingest.Message, done func(error)) 
 // Twin reads the twin on a goroutine of its own: the caller is the connection's
 // reader, and the number under way is bounded by the session.
 func (l *link) Twin(done func([]byte, error)) {
+	if err := l.limiter.request(throttle.TwinReads, &l.usage); err != nil {
+		done(nil, err)
+		return
+	}
 	go func() {
 		ctx, cancel := context.WithTimeout(l.ctx, 20*time.Second)
 		defer cancel()
@@ -229,6 +247,10 @@ func (l *link) Twin(done func([]byte, error)) {
 }
 
 func (l *link) PatchReported(patch []byte, done func(int64, error)) {
+	if err := l.limiter.request(throttle.TwinUpdates, &l.usage); err != nil {
+		done(0, err)
+		return
+	}
 	var once sync.Once
 	answer := func(v int64, err error) { once.Do(func() { done(v, ingestError(err)) }) }
 	var cancel func()

@@ -22,6 +22,7 @@ import (
 	"github.com/gemello/gemello/api"
 	"github.com/gemello/gemello/cluster"
 	"github.com/gemello/gemello/device/credential"
+	"github.com/gemello/gemello/device/ipfilter"
 	"github.com/gemello/gemello/ingest/mqtt"
 	"github.com/gemello/gemello/persistence/broker"
 	"github.com/gemello/gemello/persistence/eventlog"
@@ -205,12 +206,26 @@ type nodeServers struct {
 func (n *nodeServers) serve(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	gateway := newGateway(n.node, n.cfg.Hostnames, n.policies, n.sealer, n.env.Logger)
+	limiter, err := newLimiter(&n.cfg.Throttle, n.registry)
+	if err != nil {
+		return usagef("throttle: %v", err)
+	}
+	limiter.stopped = ctx.Done()
+	configured, err := ipfilter.Parse(n.cfg.IPFilter)
+	if err != nil {
+		return usagef("ip_filter: %v", err)
+	}
+	filters, err := openIPFilters(n.node, configured, n.env.Logger)
+	if err != nil {
+		return err
+	}
+	gateway := newGateway(n.node, n.cfg.Hostnames, n.policies, n.sealer, limiter, filters.accepts(ipfilter.Devices), n.env.Logger)
 	gate := mqtt.New(mqtt.Options{Hub: gateway, Logger: n.env.Logger, Registerer: n.registry,
 		Limits: mqtt.Limits{Handshakes: n.cfg.Limits.Handshakes}})
 	hub := hubAdapter{n.node}
 	service, err := api.NewService(api.ServiceOptions{
 		Hub: hub, Methods: hub, Policies: n.policies, Sealer: n.sealer, Hostnames: n.cfg.Hostnames, Skew: clockSkew,
+		Throttle: limiter, Accepts: filters.accepts(ipfilter.Service),
 		Logger: n.env.Logger, Registerer: n.registry,
 	})
 	if err != nil {
@@ -218,7 +233,7 @@ func (n *nodeServers) serve(ctx context.Context) error {
 	}
 	admin, err := api.NewAdmin(api.AdminOptions{
 		Token: n.env.AdminToken, Hosts: adminHosts(n.cfg), Hostnames: n.cfg.Hostnames,
-		Hub: hub, Methods: hub, Moves: movesAdapter{n.node}, Policies: n.policies, PolicyStore: n.policies, Sealer: n.sealer,
+		Hub: hub, Methods: hub, Moves: movesAdapter{n.node}, Policies: n.policies, PolicyStore: n.policies, IPFilters: filters, Sealer: n.sealer,
 		Pipelines: pipelinesAdapter{n.node}, Topics: topicsAdapter{n.log, n.cfg.Hub},
 		Health: healthAdapter{n}, Status: statusAdapter{n},
 		Metrics: promhttp.HandlerFor(n.registry, promhttp.HandlerOpts{}),
@@ -231,6 +246,7 @@ func (n *nodeServers) serve(ctx context.Context) error {
 	g.Add(func() error { <-ctx.Done(); return nil }, func(error) { cancel() })
 	g.Add(func() error { return n.node.Wait(ctx) }, func(error) {})
 	g.Add(func() error { n.policies.follow(ctx); return nil }, func(error) { cancel() })
+	g.Add(func() error { filters.follow(ctx); return nil }, func(error) { cancel() })
 	for _, name := range []string{"mqtts", "mqtt"} {
 		l := n.env.Listeners.named(name)
 		if l == nil {

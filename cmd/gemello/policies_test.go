@@ -65,7 +65,13 @@ func newHubRig(t *testing.T) *hubRig {
 	if r.policies, err = openPolicies(t.Context(), node, r.sealer, slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
-	r.gateway = newGateway(node, []string{"hub.example.org"}, r.policies, r.sealer, slog.New(slog.DiscardHandler))
+	c := defaultThrottle()
+	limiter, err := newLimiter(&c, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	everybody := func(netip.Addr) bool { return true }
+	r.gateway = newGateway(node, []string{"hub.example.org"}, r.policies, r.sealer, limiter, everybody, slog.New(slog.DiscardHandler))
 	return r
 }
 

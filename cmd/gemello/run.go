@@ -31,6 +31,7 @@ func commands() []func(*app) *cobra.Command {
 		newTwinCmd,
 		newPolicyCmd,
 		newMethodCmd,
+		newIPFilterCmd,
 		newPipelineCmd,
 		newTailCmd,
 		newSimulateCmd,
