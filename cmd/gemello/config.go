@@ -36,6 +36,7 @@ type Config struct {
 type LogConfig struct {
 	Kafka          []string  `yaml:"kafka" usage:"seed brokers host:port; empty: the embedded log"`
 	Listen         string    `yaml:"listen" usage:"loopback address of the embedded log"`
+	AuthFile       string    `yaml:"auth_file" usage:"file of users of the embedded log with their grants; empty: anonymous clients"`
 	Partitions     int       `yaml:"partitions" usage:"partitions of the device log, fixed once made"`
 	Replication    int       `yaml:"replication" usage:"replicas of topics that the hub makes; 0: the cluster's default"`
 	MinInsync      int       `yaml:"min_insync" usage:"min.insync.replicas of these topics; 0: the cluster's default"`

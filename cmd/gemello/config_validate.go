@@ -106,6 +106,14 @@ func (c *Config) validateLog() error {
 				"for other machines run: gemello log --listen ADDR --auth F, or Kafka")
 		}
 	}
+	if l.AuthFile != "" {
+		if len(l.Kafka) > 0 {
+			return c.bad("log.auth_file", l.AuthFile, "nothing with log.kafka: its brokers know their users", "")
+		}
+		if err := c.readable("log.auth_file", l.AuthFile); err != nil {
+			return err
+		}
+	}
 	if l.Partitions < 1 || l.Partitions > maxPartitions {
 		return c.bad("log.partitions", strconv.Itoa(l.Partitions), "1 to "+strconv.Itoa(maxPartitions), "")
 	}

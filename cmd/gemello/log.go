@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gemello/gemello/persistence/broker"
+	"github.com/gemello/gemello/persistence/broker/access"
 )
 
 func newLogCmd(a *app) *cobra.Command {
@@ -25,7 +26,8 @@ func newLogCmd(a *app) *cobra.Command {
 		Use:   "log --data DIR [--listen ADDR] [--auth FILE]",
 		Short: "Run the embedded log alone, for several nodes on one machine",
 		Long: "Run the embedded log alone until interrupted.\n\nOn loopback it is open to all local users. Elsewhere --auth is a must: a file with one\n" +
-			"USER:PASSWORD a line, lines that begin with # left out. Nodes reach it with --kafka ADDR.",
+			"USER:PASSWORD [GRANT …] a line, lines that begin with # left out; a grant is read:PREFIX,\n" +
+			"write:PREFIX or admin:PREFIX of topics, and a user without any may do everything. Nodes reach it with --kafka ADDR.",
 		Args: cobra.NoArgs,
 	}
 	f := &logFlags{app: a}
@@ -157,7 +159,7 @@ func (f *logFlags) options(logger *slog.Logger) (broker.Options, error) {
 		return o, &configError{Key: "--listen", Value: f.listen, Allowed: "HOST:PORT"}
 	}
 	if f.auth != "" {
-		if o.Users, err = readUsers(f.auth); err != nil {
+		if o.Users, o.Grants, err = readUsers(f.auth); err != nil {
 			return o, err
 		}
 	} else if !isLoopbackName(host) {
@@ -179,13 +181,15 @@ func (f *logFlags) options(logger *slog.Logger) (broker.Options, error) {
 	return o, nil
 }
 
-// readUsers reads USER:PASSWORD lines. Errors hold no password.
-func readUsers(file string) ([]broker.User, error) {
+// readUsers reads lines of USER:PASSWORD and, after blanks, grants. Who has none
+// may do everything. A password holds no blanks. Errors hold no password.
+func readUsers(file string) ([]broker.User, map[string][]access.Grant, error) {
 	b, err := readSmallFile(file)
 	if err != nil {
-		return nil, usagef("--auth: %v; name a readable file with one USER:PASSWORD a line", err)
+		return nil, nil, usagef("--auth: %v; name a readable file with one USER:PASSWORD [GRANT …] a line", err)
 	}
 	var users []broker.User
+	grants := make(map[string][]access.Grant)
 	seen := make(map[string]bool)
 	lines := bufio.NewScanner(bytes.NewReader(b))
 	for n := 1; lines.Scan(); n++ {
@@ -193,18 +197,27 @@ func readUsers(file string) ([]broker.User, error) {
 		if line == "" || line[0] == '#' {
 			continue
 		}
-		name, password, ok := strings.Cut(line, ":")
+		words := strings.Fields(line)
+		name, password, ok := strings.Cut(words[0], ":")
 		switch {
 		case !ok || name == "" || password == "":
-			return nil, usagef("--auth: %s:%d: not allowed; allowed: USER:PASSWORD", file, n)
+			return nil, nil, usagef("--auth: %s:%d: not allowed; allowed: USER:PASSWORD [GRANT …]", file, n)
 		case seen[name]:
-			return nil, usagef("--auth: %s:%d: user %q is given twice; remove one", file, n, name)
+			return nil, nil, usagef("--auth: %s:%d: user %q is given twice; remove one", file, n, name)
 		}
 		seen[name] = true
 		users = append(users, broker.User{Name: name, Password: password})
+		for _, word := range words[1:] {
+			g, err := access.ParseGrant(word)
+			if err != nil {
+				// Not the word: who puts a blank into a password would read it here.
+				return nil, nil, usagef("--auth: %s:%d: not a grant after user %q; allowed: read:PREFIX, write:PREFIX, admin:PREFIX, with * for all topics", file, n, name)
+			}
+			grants[name] = append(grants[name], g)
+		}
 	}
 	if len(users) == 0 {
-		return nil, usagef("--auth: %s names no user; allowed: one USER:PASSWORD a line", file)
+		return nil, nil, usagef("--auth: %s names no user; allowed: one USER:PASSWORD [GRANT …] a line", file)
 	}
-	return users, lines.Err()
+	return users, grants, lines.Err()
 }

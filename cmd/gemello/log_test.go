@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -122,5 +123,20 @@ func TestLogNamesWhatIsWrong(t *testing.T) {
 				t.Errorf("a password is shown: %s", stderr)
 			}
 		})
+	}
+}
+
+func TestUsersHaveTheirGrants(t *testing.T) {
+	file := writeTemp(t, "users", "# comment\nnode:secret\nann:pa:ss read:orders. write:results\n\nbob:word admin:*\n")
+	users, grants, err := readUsers(file)
+	if err != nil || len(users) != 3 || users[1].Password != "pa:ss" {
+		t.Fatalf("%v, %v", users, err)
+	}
+	if got := fmt.Sprint(grants["node"], grants["ann"], grants["bob"]); got != "[] [read:orders. write:results] [admin:*]" {
+		t.Errorf("grants %s", got)
+	}
+	_, _, err = readUsers(writeTemp(t, "bad", "ann:two words\n"))
+	if err == nil || strings.Contains(err.Error(), "two") || strings.Contains(err.Error(), "words") || !strings.Contains(err.Error(), "read:PREFIX") {
+		t.Errorf("a word that is no grant: %v", err)
 	}
 }

@@ -139,6 +139,18 @@ func openLog(ctx context.Context, cfg *Config, env *nodeEnv, registry prometheus
 		Retention: time.Duration(cfg.Log.Retention), RetentionBytes: int64(cfg.Log.RetentionBytes),
 		Floor: floor, Logger: env.Logger, Registerer: registry,
 	}
+	if cfg.Log.AuthFile != "" {
+		var err error
+		if bo.Users, bo.Grants, err = readUsers(cfg.Log.AuthFile); err != nil {
+			return o, nil, err
+		}
+		for _, u := range bo.Users {
+			// One without grants could write what is the node's alone.
+			if len(bo.Grants[u.Name]) == 0 {
+				return o, nil, usagef("log.auth_file: %s: user %q has no grant; add read:PREFIX, write:PREFIX or admin:PREFIX", cfg.Log.AuthFile, u.Name)
+			}
+		}
+	}
 	if env.SyncDelay > 0 {
 		bo.FS = broker.SlowDisk(env.SyncDelay)
 	}
