@@ -10,6 +10,7 @@ import (
 
 	"github.com/gemello/gemello/actors/partition"
 	"github.com/gemello/gemello/device"
+	"github.com/gemello/gemello/ingest"
 )
 
 // Reasons that a device actor closes a session for.
@@ -25,6 +26,8 @@ type Session interface {
 	DesiredChanged(version int64, patch []byte)
 	// Method sends a method's request; false: it can't reach the client.
 	Method(rid, name string, payload []byte) bool
+	// Command sends a command; false: it can't reach the client for now.
+	Command(ingest.Command) bool
 }
 
 // Attachment asks to make a connection the device's session.
@@ -50,11 +53,12 @@ type detach struct{ id string }
 // owns the device's partition, is made by the first message and goes when idle.
 // It holds the live session; all else can be read again from the partition.
 type deviceActor struct {
-	node    *Node
-	id      string
-	current *Attachment
-	ready   [featureCount]bool // what the current session's client has subscribed to
-	methods methodQueue
+	node     *Node
+	id       string
+	current  *Attachment
+	ready    [featureCount]bool // what the current session's client has subscribed to
+	methods  methodQueue
+	commands commandFlow
 }
 
 func (n *Node) deviceProps(id string) *actor.Props {
@@ -82,6 +86,10 @@ func (d *deviceActor) Receive(ctx actor.Context) {
 		d.answered(m)
 	case *methodDue:
 		d.due(m)
+	case *commandsReceived:
+		d.commandsReceived(m)
+	case *commandSettle:
+		d.settleCommand(m)
 	case partition.Notice:
 		d.notice(m)
 	case *actor.Stopping:
@@ -120,6 +128,8 @@ func (d *deviceActor) notice(m partition.Notice) {
 	switch m.Kind {
 	case partition.NoticeDesired:
 		d.current.Session.DesiredChanged(m.Version, m.Patch)
+	case partition.NoticeCommands:
+		d.askCommands()
 	case partition.NoticeIdentity:
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()

@@ -28,12 +28,16 @@ func (d *deviceActor) feature(m *featureChange) {
 	if m.on && m.feature == featureMethods {
 		d.sendWaiting()
 	}
+	if m.on && m.feature == ingest.FeatureCommands {
+		d.askCommands()
+	}
 }
 
 // endSession forgets the current session, which has ended or is about to.
 func (d *deviceActor) endSession() {
 	d.current = nil
 	d.ready = [featureCount]bool{}
+	d.commands = commandFlow{}
 	d.methods.sessionEnded()
 }
 

@@ -20,17 +20,22 @@ type asked struct{ rid, name, payload string }
 
 // phone is a live connection of a device.
 type phone struct {
-	methods chan asked
-	closed  chan string
-	deaf    bool // takes no request
+	methods  chan asked
+	closed   chan string
+	commands chan ingest.Command
+	deaf     bool // takes no request
 }
 
 func newPhone() *phone {
-	return &phone{methods: make(chan asked, 256), closed: make(chan string, 8)}
+	return &phone{methods: make(chan asked, 256), closed: make(chan string, 8), commands: make(chan ingest.Command, 64)}
 }
 
 func (p *phone) Close(reason string)          { p.closed <- reason }
 func (p *phone) DesiredChanged(int64, []byte) {}
+func (p *phone) Command(c ingest.Command) bool {
+	p.commands <- c
+	return true
+}
 func (p *phone) Method(rid, name string, payload []byte) bool {
 	if p.deaf {
 		return false

@@ -33,6 +33,7 @@ type AdminOptions struct {
 	Hub       Hub
 	Moves     Moves
 	Methods   Methods
+	Commands  Commands
 	Policies  Policies
 	Sealer    *credential.Sealer
 	Pipelines Pipelines
@@ -214,6 +215,13 @@ func (a *Admin) routes(c *call) map[string]adminOperation {
 			"GET":   {"get_twin", noHub, a.getTwin},
 			"PATCH": {"patch_twin", noHub, a.patchTwin},
 			"PUT":   {"replace_twin", noHub, a.patchTwin},
+		}
+	case n == 5 && c.word(2, "devices") && c.word(4, "commands"):
+		none := a.o.Commands == nil
+		return map[string]adminOperation{
+			"GET":    {"list_commands", none, a.listCommands},
+			"POST":   {"send_command", none, a.sendCommand},
+			"DELETE": {"purge_commands", none, a.purgeCommands},
 		}
 	case n == 5 && c.word(2, "twins") && c.word(4, "methods"):
 		return map[string]adminOperation{"POST": {"invoke_method", a.o.Methods == nil, a.invokeMethod}}

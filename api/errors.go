@@ -83,6 +83,10 @@ func classify(err error) failure {
 		return failure{status: 409, number: 409001, name: "DeviceAlreadyExists"}
 	case errors.Is(err, ErrConflict):
 		return failure{status: 409, number: 409000, name: "Conflict"}
+	case errors.Is(err, device.ErrQueueFull):
+		return failure{status: 403, number: 403004, name: "DeviceMaximumQueueDepthExceeded"}
+	case errors.Is(err, device.ErrLockLost):
+		return failure{status: 412, number: 412002, name: "DeviceMessageLockLost"}
 	case errors.Is(err, device.ErrPrecondition):
 		return failure{status: 412, number: 412001, name: "PreconditionFailed"}
 	case errors.As(err, &full):

@@ -19,7 +19,8 @@ import (
 // ServiceOptions says what a Service works with.
 type ServiceOptions struct {
 	Hub      Hub
-	Methods  Methods // nil: direct methods are answered with 501
+	Methods  Methods  // nil: direct methods are answered with 501
+	Commands Commands // nil: commands and their feedback are answered with 501
 	Policies Policies
 	Sealer   *credential.Sealer
 	// Hostnames are the names of this hub that SAS audiences may carry.
@@ -43,6 +44,7 @@ type Service struct {
 	surface
 	hub      Hub
 	methods  Methods
+	commands Commands
 	open     openCalls
 	policies Policies
 	sealer   *credential.Sealer
@@ -66,7 +68,7 @@ func NewService(o ServiceOptions) (*Service, error) {
 	}
 	s := &Service{
 		surface: newSurface(o.Logger, m, o.Now, o.Random, o.Timeout),
-		hub:     o.Hub, methods: o.Methods, policies: o.Policies, sealer: o.Sealer, skew: o.Skew,
+		hub:     o.Hub, methods: o.Methods, commands: o.Commands, policies: o.Policies, sealer: o.Sealer, skew: o.Skew,
 		throttle: o.Throttle, accepts: o.Accepts,
 	}
 	for _, h := range o.Hostnames {
@@ -155,6 +157,14 @@ func (s *Service) route(c *call) (operation, error) {
 		if allowed = s.digitalTwins(c); allowed == nil {
 			return operation{}, errRoute
 		}
+	case len(c.path) == 3 && c.word(0, "devices") && c.word(2, "commands"):
+		allowed = methods{http.MethodDelete: {"purge_commands", credential.ServiceConnect, s.purgeCommands}}
+	case c.isFeedback() && len(c.path) == 3:
+		allowed = methods{http.MethodGet: {"receive_feedback", credential.ServiceConnect, s.receiveFeedback}}
+	case c.isFeedback() && len(c.path) == 4:
+		allowed = methods{http.MethodDelete: {"complete_feedback", credential.ServiceConnect, s.settleFeedback(device.OutcomeComplete)}}
+	case c.isFeedback() && len(c.path) == 5 && c.word(4, "abandon"):
+		allowed = methods{http.MethodPost: {"abandon_feedback", credential.ServiceConnect, s.settleFeedback(device.OutcomeAbandon)}}
 	case len(c.path) == 3 && c.word(0, "twins") && c.word(2, "methods"):
 		allowed = methods{http.MethodPost: {"invoke_method", credential.ServiceConnect, s.invokeMethod}}
 	case len(c.path) == 2 && c.word(0, "statistics") && c.word(1, "devices"):

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"net/netip"
 	"time"
+
+	"github.com/gemello/gemello/device"
 )
 
 // Errors that a Hub answers with. A protocol maps each to its own code; any
@@ -71,6 +73,17 @@ type Session interface {
 	// any more. false means that the request can't reach the client: it is not
 	// subscribed, its connection ends, or it takes no message of that size.
 	Method(rid, name string, payload []byte) bool
+	// Command delivers a command under its lock. false means that it can't reach
+	// the client for now: it stays locked, and is delivered again afterwards.
+	Command(c Command) bool
+}
+
+// Command is a cloud-to-device message on its way to a client. Bag is canonical;
+// neither it nor Body is changed any more.
+type Command struct {
+	Lock string
+	Bag  string
+	Body []byte
 }
 
 // Feature is what a client can be sent beside answers, once it asks for it.
@@ -112,6 +125,9 @@ type Link interface {
 	// Ready says that the client has subscribed to a feature, or has taken a
 	// session up again that had, or no longer has. It does not block.
 	Ready(f Feature, on bool)
+	// Settle ends the delivery of the command that has the lock; the error says
+	// that the lock is not in force any more.
+	Settle(lock string, o device.Outcome, done func(error))
 	// Close tells the hub that the connection has ended. will is published as
 	// telemetry first, when not nil.
 	Close(r Reason, will *Message)

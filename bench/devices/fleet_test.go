@@ -19,6 +19,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/gemello/gemello/device"
 	"github.com/gemello/gemello/device/credential"
 	"github.com/gemello/gemello/ingest"
 	"github.com/gemello/gemello/ingest/mqtt"
@@ -173,6 +174,7 @@ func (l *testLink) Publish(m ingest.Message, done func(error)) {
 func (l *testLink) Twin(done func([]byte, error))                   { done(nil, ingest.ErrInvalid) }
 func (l *testLink) PatchReported(_ []byte, done func(int64, error)) { done(0, ingest.ErrInvalid) }
 func (l *testLink) MethodResponse(string, int, []byte)              {}
+func (l *testLink) Settle(string, device.Outcome, func(error))      {}
 func (l *testLink) Ready(ingest.Feature, bool)                      {}
 func (l *testLink) Close(ingest.Reason, *ingest.Message)            {}
 

@@ -273,6 +273,10 @@ func (l *link) MethodResponse(rid string, status int, payload []byte) {
 
 func (l *link) Ready(f ingest.Feature, on bool) { l.node.Ready(l.credentials.DeviceID, l.id, f, on) }
 
+func (l *link) Settle(lock string, o device.Outcome, done func(error)) {
+	l.node.SettleDelivery(l.credentials.DeviceID, l.id, lock, o, l.audit(), func(err error) { done(ingestError(err)) })
+}
+
 func (l *link) Close(_ ingest.Reason, will *ingest.Message) {
 	l.closed.Do(func() {
 		background := context.WithoutCancel(l.ctx)

@@ -32,6 +32,7 @@ func commands() []func(*app) *cobra.Command {
 		newPolicyCmd,
 		newMethodCmd,
 		newIPFilterCmd,
+		newCommandCmd,
 		newPipelineCmd,
 		newTailCmd,
 		newSimulateCmd,

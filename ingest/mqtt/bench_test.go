@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gemello/gemello/device"
 	"github.com/gemello/gemello/ingest"
 )
 
@@ -27,6 +28,7 @@ func (ackLink) Publish(_ ingest.Message, done func(error))      { done(nil) }
 func (ackLink) Twin(done func([]byte, error))                   { done(nil, nil) }
 func (ackLink) PatchReported(_ []byte, done func(int64, error)) { done(1, nil) }
 func (ackLink) MethodResponse(string, int, []byte)              {}
+func (ackLink) Settle(string, device.Outcome, func(error))      {}
 func (ackLink) Ready(ingest.Feature, bool)                      {}
 func (ackLink) Close(ingest.Reason, *ingest.Message)            {}
 

@@ -23,6 +23,7 @@ type conn struct {
 	expires  int64         // Unix nanoseconds, 0 never
 	will     *ingest.Message
 	delayed  bool // the will has a delay
+	java     bool // the client is the SDK for Java
 	shard    int
 	index    int // in shard, guarded by the shard's lock
 
@@ -59,8 +60,9 @@ type conn struct {
 	methods  *methodCalls // nil until the first call
 	out      []byte
 	outItems int
-	inWrite  int       // bytes that the flusher has taken
-	early    []desired // patches that came before CONNACK
+	inWrite  int               // bytes that the flusher has taken
+	early    []desired         // patches that came before CONNACK
+	commands map[uint16]string // locks of the commands that wait for a PUBACK, by packet id
 }
 
 // desired is a patch of desired properties for the client.
@@ -162,7 +164,7 @@ func (c *conn) finish(b *breach) {
 	c.release()
 	c.mu.Lock()
 	reason, label := c.reason, c.label
-	c.subs, c.early, c.methods = subscriptions{}, nil, nil
+	c.subs, c.early, c.methods, c.commands = subscriptions{}, nil, nil, nil
 	c.mu.Unlock()
 	switch reason {
 	case ingest.ReasonProtocol, ingest.ReasonForbidden, ingest.ReasonTooLarge, ingest.ReasonSlow, ingest.ReasonBusy:

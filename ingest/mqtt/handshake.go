@@ -75,6 +75,7 @@ func (s *Server) admit(ctx context.Context, c *conn, budget *budgetConn, protoco
 	}
 	cred.Protocol, cred.PeerCertificates, cred.Remote = protocol, certs, addrPort(c.nc.RemoteAddr())
 	c.id = identity{cred.DeviceID, cred.ModuleID}
+	c.java = isJava(cred.Agent)
 	if c.will, err = msg.will(c.id); err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gemello/gemello/device"
 	"github.com/gemello/gemello/ingest"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
@@ -51,7 +52,7 @@ func (h *fakeHub) Connect(ctx context.Context, c ingest.Credentials, s ingest.Se
 	}
 	l := &fakeLink{hub: h, cred: c, session: s, published: make(chan publishCall, 4096), ended: make(chan ended, 1),
 		twins: make(chan func([]byte, error), 64), patches: make(chan patchCall, 64),
-		replies: make(chan methodReply, 64), ready: make(chan readiness, 64)}
+		replies: make(chan methodReply, 64), ready: make(chan readiness, 64), settled: make(chan string, 64)}
 	select {
 	case h.links <- l:
 	default:
@@ -94,6 +95,7 @@ type fakeLink struct {
 	patches   chan patchCall
 	replies   chan methodReply
 	ready     chan readiness
+	settled   chan string
 	ended     chan ended
 }
 
@@ -111,6 +113,10 @@ func (l *fakeLink) PatchReported(p []byte, done func(int64, error)) {
 }
 func (l *fakeLink) MethodResponse(rid string, status int, body []byte) {
 	l.replies <- methodReply{rid, status, string(body)}
+}
+func (l *fakeLink) Settle(lock string, o device.Outcome, done func(error)) {
+	l.settled <- o.String() + " " + lock
+	done(nil)
 }
 func (l *fakeLink) Ready(f ingest.Feature, on bool)             { l.ready <- readiness{f, on} }
 func (l *fakeLink) Close(r ingest.Reason, will *ingest.Message) { l.ended <- ended{r, will} }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/gemello/gemello/device"
 	"github.com/gemello/gemello/ingest"
 )
 
@@ -204,10 +205,10 @@ func (c *conn) handle(h header, b []byte) error {
 	return errProtocol
 }
 
-// handlePuback takes the acknowledgement of a message that was sent with QoS 1.
-// None is sent in this version of the dialect, so the id is always unknown.
-// That is no reason to close: clients that queue their packets while offline
-// acknowledge on the new connection what the old one brought.
+// handlePuback takes the acknowledgement of a command that was sent with QoS 1,
+// which completes it. An unknown id is no reason to close: clients that queue
+// their packets while offline acknowledge on the new connection what the old one
+// brought.
 func (c *conn) handlePuback(flags byte, b []byte) error {
 	d := decoder{b: b}
 	id := d.u16()
@@ -227,6 +228,10 @@ func (c *conn) handlePuback(flags byte, b []byte) error {
 	}
 	if id == 0 {
 		return errPacketID
+	}
+	if lock, ok := c.takeCommand(id); ok {
+		c.link.Settle(lock, device.OutcomeComplete, func(error) {})
+		return nil
 	}
 	c.s.metrics.refuse("unknown_puback")
 	return nil

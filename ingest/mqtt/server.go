@@ -19,12 +19,13 @@ var ErrServerClosed = errors.New("mqtt: server is closed")
 
 // Server accepts MQTT connections for a hub.
 type Server struct {
-	hub     ingest.Hub
-	log     *slog.Logger
-	clock   func() time.Time
-	limits  Limits
-	metrics *metrics
-	started time.Time
+	hub       ingest.Hub
+	log       *slog.Logger
+	clock     func() time.Time
+	limits    Limits
+	metrics   *metrics
+	started   time.Time
+	packetIDs atomic.Uint32 // of commands that were sent
 
 	sessions *sessions
 	failures *failures

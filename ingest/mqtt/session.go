@@ -14,6 +14,7 @@ const forever = 1<<32 - 1
 // filter was not spelled in the usual way.
 type subscriptions struct {
 	granted  uint16
+	qos0     uint16 // those granted with QoS 0
 	prefixes map[filterKind]string
 }
 
@@ -21,6 +22,7 @@ func (s *subscriptions) has(k filterKind) bool { return s.granted&(1<<k) != 0 }
 
 func (s *subscriptions) remove(k filterKind) {
 	s.granted &^= 1 << k
+	s.qos0 &^= 1 << k
 	delete(s.prefixes, k)
 }
 

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gemello/gemello/device"
 	"github.com/gemello/gemello/ingest"
 )
 
@@ -50,9 +51,10 @@ func (l *laterLink) PatchReported(_ []byte, done func(int64, error)) {
 		done(1, nil)
 	}
 }
-func (l *laterLink) MethodResponse(string, int, []byte)   {}
-func (l *laterLink) Ready(ingest.Feature, bool)           {}
-func (l *laterLink) Close(ingest.Reason, *ingest.Message) { l.h.open.Add(-1) }
+func (l *laterLink) MethodResponse(string, int, []byte)         {}
+func (l *laterLink) Settle(string, device.Outcome, func(error)) {}
+func (l *laterLink) Ready(ingest.Feature, bool)                 {}
+func (l *laterLink) Close(ingest.Reason, *ingest.Message)       { l.h.open.Add(-1) }
 
 // Under take-overs, lost connections and a Shutdown in the middle, every PUBACK
 // that a client saw is for a message that the hub has acknowledged, PUBACKs are

@@ -80,6 +80,9 @@ func (c *conn) subscribe(filter string, qos byte) byte {
 		usual := c.id.usualPrefix(kind)
 		c.mu.Lock()
 		c.subs.add(kind, prefix, usual)
+		if qos == 0 {
+			c.subs.qos0 |= 1 << kind
+		}
 		c.mu.Unlock()
 		return qos
 	}
