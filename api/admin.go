@@ -34,6 +34,7 @@ type AdminOptions struct {
 	Moves     Moves
 	Methods   Methods
 	Commands  Commands
+	Backups   Backups
 	Policies  Policies
 	Sealer    *credential.Sealer
 	Pipelines Pipelines
@@ -193,6 +194,8 @@ func (a *Admin) routes(c *call) map[string]adminOperation {
 		return map[string]adminOperation{"GET": {"connection_string", noHub, a.connectionString}}
 	case n == 3 && c.word(2, "export"):
 		return map[string]adminOperation{"GET": {"export_devices", noHub || a.o.Moves == nil, a.exportDevices}}
+	case n == 3 && c.word(2, "backup"):
+		return map[string]adminOperation{"GET": {"backup", a.o.Backups == nil, a.backup}}
 	case n == 3 && c.word(2, "import"):
 		return map[string]adminOperation{"POST": {"import_devices", noHub || a.o.Moves == nil, a.importDevices}}
 	case n == 3 && c.word(2, "ip-filter"):

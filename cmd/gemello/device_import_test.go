@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 )
 
 // testNode runs a node in this process until the test ends.
@@ -50,11 +51,18 @@ func startTestNode(t *testing.T, data string, args ...string) *testNode {
 // must runs a command against the node and returns what it printed.
 func (n *testNode) must(t *testing.T, args ...string) string {
 	t.Helper()
-	code, stdout, stderr := n.run(t, "", args...)
-	if code != exitDone {
-		t.Fatalf("%v: code %d, %s", args, code, stderr)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(30 * time.Second); ; <-tick.C {
+		code, stdout, stderr := n.run(t, "", args...)
+		if code == exitDone {
+			return stdout
+		}
+		// Reads are refused while a partition recovers.
+		if !strings.Contains(stderr, "ServiceUnavailable") || time.Now().After(deadline) {
+			t.Fatalf("%v: code %d, %s", args, code, stderr)
+		}
 	}
-	return stdout
 }
 
 func (n *testNode) run(t *testing.T, stdin string, args ...string) (code int, stdout, stderr string) {

@@ -245,7 +245,8 @@ func (n *nodeServers) serve(ctx context.Context) error {
 	}
 	admin, err := api.NewAdmin(api.AdminOptions{
 		Token: n.env.AdminToken, Hosts: adminHosts(n.cfg), Hostnames: n.cfg.Hostnames,
-		Hub: hub, Methods: hub, Commands: hub, Moves: movesAdapter{n.node}, Policies: n.policies, PolicyStore: n.policies, IPFilters: filters, Sealer: n.sealer,
+		Hub: hub, Methods: hub, Commands: hub, Policies: n.policies, PolicyStore: n.policies, IPFilters: filters, Sealer: n.sealer,
+		Moves: movesAdapter{n.node}, Backups: backupAdapter{n},
 		Pipelines: pipelinesAdapter{n.node}, Topics: topicsAdapter{n.log, n.cfg.Hub},
 		Health: healthAdapter{n}, Status: statusAdapter{n},
 		Metrics: promhttp.HandlerFor(n.registry, promhttp.HandlerOpts{}),

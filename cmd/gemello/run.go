@@ -38,6 +38,8 @@ func commands() []func(*app) *cobra.Command {
 		newSimulateCmd,
 		newBenchCmd,
 		newVerifyCmd,
+		newBackupCmd,
+		newRestoreCmd,
 		newVersionCmd,
 	}
 }
