@@ -35,6 +35,7 @@ type AdminOptions struct {
 	Methods   Methods
 	Commands  Commands
 	Backups   Backups
+	Histories Histories
 	Policies  Policies
 	Sealer    *credential.Sealer
 	Pipelines Pipelines
@@ -194,6 +195,10 @@ func (a *Admin) routes(c *call) map[string]adminOperation {
 		return map[string]adminOperation{"GET": {"connection_string", noHub, a.connectionString}}
 	case n == 3 && c.word(2, "export"):
 		return map[string]adminOperation{"GET": {"export_devices", noHub || a.o.Moves == nil, a.exportDevices}}
+	case n == 5 && c.word(2, "twins") && c.word(4, "history"):
+		return map[string]adminOperation{"GET": {"twin_history", a.o.Histories == nil, a.twinHistory}}
+	case n == 5 && c.word(2, "twins") && c.word(4, "diff"):
+		return map[string]adminOperation{"GET": {"twin_diff", a.o.Histories == nil, a.twinDiff}}
 	case n == 3 && c.word(2, "backup"):
 		return map[string]adminOperation{"GET": {"backup", a.o.Backups == nil, a.backup}}
 	case n == 3 && c.word(2, "import"):

@@ -120,6 +120,9 @@ func (a *Admin) getTwin(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
+	if q := c.r.URL.Query(); q.Has("at") || q.Has("version") {
+		return a.pastTwin(c, id)
+	}
 	d, err := a.o.Hub.Twin(ctx, id)
 	if err != nil {
 		return err

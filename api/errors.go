@@ -79,6 +79,8 @@ func classify(err error) failure {
 		return failure{status: 504, number: 504101, name: "GatewayTimeout", device: true}
 	case errors.Is(err, ErrNoObject):
 		return failure{status: 404, number: 404000, name: "NotFound"}
+	case errors.Is(err, ErrNoHistory):
+		return failure{status: 410, number: 410000, name: "HistoryGone"}
 	case errors.Is(err, device.ErrExists):
 		return failure{status: 409, number: 409001, name: "DeviceAlreadyExists"}
 	case errors.Is(err, ErrConflict):

@@ -19,6 +19,7 @@ var (
 	ErrConflict     = errors.New("conflict")                      // 409, admin only
 	ErrNoObject     = errors.New("no such object")                // 404, admin only: pipeline, topic, policy
 	ErrSQL          = errors.New("invalid query")                 // 400, admin only: the text says where
+	ErrNoHistory    = errors.New("not in the log any more")       // 410, admin only
 	ErrNotYet       = errors.New("not available in this version") // 501
 )
 

@@ -44,14 +44,19 @@ func newDeviceExportCmd(a *app) *cobra.Command {
 	return cmd
 }
 
-// export copies the node's export line by line and counts the devices. The node
-// tells an error that comes late in a last line.
+// export copies the node's export and counts the devices.
 func (c *adminClient) export(ctx context.Context, keys bool, out io.Writer) (int, error) {
 	q := url.Values{}
 	if !keys {
 		q.Set("keys", "false")
 	}
-	resp, err := c.request(ctx, "GET", "/export", q, nil, nil)
+	return c.lines(ctx, "/export", q, out)
+}
+
+// lines copies an answer line by line and counts them. The node tells an error
+// that comes late in a last line.
+func (c *adminClient) lines(ctx context.Context, path string, q url.Values, out io.Writer) (int, error) {
+	resp, err := c.request(ctx, "GET", path, q, nil, nil)
 	if err != nil {
 		return 0, err
 	}
@@ -67,10 +72,10 @@ func (c *adminClient) export(ctx context.Context, keys bool, out io.Writer) (int
 			return n, nil
 		}
 		if err != nil {
-			return n, fmt.Errorf("device export: broke off after %d devices: %w", n, err)
+			return n, fmt.Errorf("%s: broke off after %d lines: %w", path[1:], n, err)
 		}
 		if _, err := out.Write(line); err != nil {
-			return n, fmt.Errorf("device export: %w", err)
+			return n, fmt.Errorf("write: %w", err)
 		}
 		n++
 	}

@@ -246,7 +246,7 @@ func (n *nodeServers) serve(ctx context.Context) error {
 	admin, err := api.NewAdmin(api.AdminOptions{
 		Token: n.env.AdminToken, Hosts: adminHosts(n.cfg), Hostnames: n.cfg.Hostnames,
 		Hub: hub, Methods: hub, Commands: hub, Policies: n.policies, PolicyStore: n.policies, IPFilters: filters, Sealer: n.sealer,
-		Moves: movesAdapter{n.node}, Backups: backupAdapter{n},
+		Moves: movesAdapter{n.node}, Backups: backupAdapter{n}, Histories: historyAdapter{n.node},
 		Pipelines: pipelinesAdapter{n.node}, Topics: topicsAdapter{n.log, n.cfg.Hub},
 		Health: healthAdapter{n}, Status: statusAdapter{n},
 		Metrics: promhttp.HandlerFor(n.registry, promhttp.HandlerOpts{}),

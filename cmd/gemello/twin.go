@@ -6,22 +6,32 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 )
 
 func newTwinCmd(a *app) *cobra.Command {
-	return commandGroup("twin", "Read and change device twins", newTwinGetCmd(a), newTwinPatchCmd(a))
+	return commandGroup("twin", "Read and change device twins", newTwinGetCmd(a), newTwinPatchCmd(a), newTwinLogCmd(a), newTwinDiffCmd(a))
 }
 
 func newTwinGetCmd(a *app) *cobra.Command {
-	cmd := &cobra.Command{Use: "get ID", Short: "Print a twin as JSON", Args: cobra.ExactArgs(1)}
+	cmd := &cobra.Command{Use: "get ID", Short: "Print a twin as JSON, as it is or as it was", Args: cobra.ExactArgs(1)}
 	f := addAdminFlags(a, cmd)
+	at := cmd.Flags().String("at", "", "as it was at this time, like 2026-01-02T03:04:05Z")
+	version := cmd.Flags().Int64("at-version", 0, "as it was when its version was this")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return f.withClient(cmd, func(ctx context.Context, c *adminClient) error {
 			var twin json.RawMessage
-			if err := c.call(ctx, "GET", twinPath(args[0]), nil, nil, nil, &twin); err != nil {
+			q := url.Values{}
+			if *at != "" {
+				q.Set("at", *at)
+			}
+			if *version != 0 {
+				q.Set("version", strconv.FormatInt(*version, 10))
+			}
+			if err := c.call(ctx, "GET", twinPath(args[0]), q, nil, nil, &twin); err != nil {
 				return err
 			}
 			return f.printRaw(twin)

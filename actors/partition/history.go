@@ -1,0 +1,57 @@
+package partition
+
+import (
+	"errors"
+
+	"github.com/gemello/gemello/device"
+)
+
+// History is the twin of one device, followed through records of the device log.
+type History struct {
+	core *Devices
+	id   string
+}
+
+// nothing is the state of a core that begins empty.
+type nothing struct{}
+
+func (nothing) Get([]byte) ([]byte, error)                        { return nil, nil }
+func (nothing) Scan(_, _ []byte, _ func(k, v []byte) error) error { return nil }
+
+// NewHistory follows a device that does not exist yet.
+func NewHistory(partition int32, id string) (*History, error) {
+	core, err := NewDevices(DevicesOptions{Partition: partition, State: nothing{}}, 0)
+	return &History{core: core, id: id}, err
+}
+
+// Document is the device as the records applied so far left it, nil when there
+// is none.
+func (h *History) Document() (*device.Document, error) {
+	d, err := h.core.Get(h.id)
+	if err != nil || d == nil {
+		return nil, err
+	}
+	return &d.Document, nil
+}
+
+// errNoAnswer says that a record was no control record with an answer.
+var errNoAnswer = errors.New("no answer")
+
+// Apply takes the next record of the device and returns why it was refused, nil
+// when it was not. err is a fault of the replay itself.
+func (h *History) Apply(r *Record) (refused, err error) {
+	with := *r
+	with.Headers = append([]Header{{Key: device.HeaderRequest, Value: []byte("history")}}, r.Headers...)
+	if err := h.core.Apply(&with); err != nil {
+		return nil, err
+	}
+	refused = errNoAnswer
+	for _, reply := range h.core.Effects().Replies {
+		refused = reply.Err
+	}
+	h.core.Take(&Effects{})
+	if errors.Is(refused, errNoAnswer) {
+		refused = nil
+	}
+	return refused, nil
+}
