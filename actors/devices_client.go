@@ -94,7 +94,10 @@ func (n *Node) Identities(ctx context.Context, after string, limit int) ([]devic
 	for _, h := range n.devices {
 		var part []partition.Device
 		var err error
-		if e := h.do(ctx, func(c core) { part, err = c.(*devicesCore).List(after, limit) }); e != nil {
+		if e := h.do(ctx, func(c core) {
+			n.reflects(ctx, h.partition, c)
+			part, err = c.(*devicesCore).List(after, limit)
+		}); e != nil {
 			return nil, e
 		}
 		if err != nil {
@@ -147,6 +150,7 @@ func (n *Node) Statistics(ctx context.Context) (device.Statistics, error) {
 	var errs []error
 	for _, h := range n.devices {
 		errs = append(errs, h.do(ctx, func(c core) {
+			n.reflects(ctx, h.partition, c)
 			s := c.(*devicesCore).Statistics()
 			sum.Total += s.Total
 			sum.Enabled += s.Enabled

@@ -281,7 +281,10 @@ func (n *Node) devicesDo(ctx context.Context, deviceID string, fn func(*partitio
 	if err != nil {
 		return err
 	}
-	return h.do(ctx, func(c core) { fn(c.(*devicesCore).Devices) })
+	return h.do(ctx, func(c core) {
+		n.reflects(ctx, h.partition, c)
+		fn(c.(*devicesCore).Devices)
+	})
 }
 
 // Statuses returns what every host is doing.

@@ -44,6 +44,9 @@ func (n *Node) call(ctx context.Context, kind, deviceID string, body []byte, hea
 	cancel := n.submit(ctx, kind, deviceID, body, headers, func(r partition.Reply) { answer <- r })
 	select {
 	case r := <-answer:
+		if r.Next > 0 {
+			device.NotePosition(ctx, device.LogPosition{Partition: n.partitionOf(deviceID), Next: r.Next})
+		}
 		return r, r.Err
 	case <-ctx.Done():
 		cancel()

@@ -37,6 +37,7 @@ type AdminOptions struct {
 	Backups   Backups
 	Histories Histories
 	Policies  Policies
+	Queries   Queries
 	Sealer    *credential.Sealer
 	Pipelines Pipelines
 	Topics    Topics
@@ -174,6 +175,9 @@ func (a *Admin) serve(ctx context.Context, c *call) error {
 	if o.missing {
 		return ErrNotYet
 	}
+	if err := await(ctx, c, a.o.Queries); err != nil {
+		return err
+	}
 	return o.handle(ctx, c)
 }
 
@@ -210,6 +214,8 @@ func (a *Admin) routes(c *call) map[string]adminOperation {
 		}
 	case n >= 3 && c.word(2, "policies"):
 		return a.policyRoutes(c)
+	case n == 3 && c.word(2, "query"):
+		return map[string]adminOperation{"POST": {"query", noHub || a.o.Queries == nil, a.query}}
 	case n == 3 && c.word(2, "devices"):
 		return map[string]adminOperation{"GET": {"list_devices", noHub, a.listDevices}}
 	case n == 4 && c.word(2, "devices"):

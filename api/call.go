@@ -58,6 +58,7 @@ type call struct {
 	requestID string
 	operation string // label of the metrics
 	audit     device.Audit
+	reflected device.Positions
 	status    int
 }
 
@@ -184,6 +185,7 @@ func (c *call) reply(status int, body []byte) error {
 	h := c.w.Header()
 	h.Set("Content-Type", jsonType)
 	h.Set("Cache-Control", "no-store")
+	c.setPosition()
 	c.status = status
 	c.w.WriteHeader(status)
 	if len(body) > 0 {
@@ -194,6 +196,7 @@ func (c *call) reply(status int, body []byte) error {
 
 // empty answers without a body.
 func (c *call) empty(status int) error {
+	c.setPosition()
 	c.status = status
 	c.w.WriteHeader(status)
 	return nil
@@ -205,7 +208,7 @@ func (s *surface) answer(c *call, handle func(context.Context, *call) error, ren
 	start := s.now()
 	ctx, cancel := context.WithTimeout(c.r.Context(), s.timeout)
 	defer cancel()
-	err := s.guard(ctx, c, handle)
+	err := s.guard(device.WithPositions(ctx, &c.reflected), c, handle)
 	if err != nil {
 		f := classify(err)
 		if f.status >= 500 && f.status != http.StatusNotImplemented && !f.device && c.r.Context().Err() == nil {

@@ -26,6 +26,7 @@ var permissionOf = map[string]struct {
 	"get_twin":                       {credential.ServiceConnect, "GET", "/twins/d1"},
 	"patch_twin":                     {credential.ServiceConnect, "PATCH", "/twins/d1"},
 	"replace_twin":                   {credential.ServiceConnect, "PUT", "/twins/d1"},
+	"query":                          {credential.ServiceConnect, "POST", "/devices/query"},
 	"invoke_method":                  {credential.ServiceConnect, "POST", "/twins/d1/methods"},
 	"get_digital_twin":               {credential.ServiceConnect, "GET", "/digitaltwins/d1"},
 	"patch_digital_twin":             {credential.ServiceConnect, "PATCH", "/digitaltwins/d1"},

@@ -22,6 +22,7 @@ type ServiceOptions struct {
 	Methods  Methods  // nil: direct methods are answered with 501
 	Commands Commands // nil: commands and their feedback are answered with 501
 	Policies Policies
+	Queries  Queries // nil: queries are answered with 501
 	Sealer   *credential.Sealer
 	// Hostnames are the names of this hub that SAS audiences may carry.
 	Hostnames []string
@@ -47,6 +48,7 @@ type Service struct {
 	commands Commands
 	open     openCalls
 	policies Policies
+	queries  Queries
 	sealer   *credential.Sealer
 	hosts    []string
 	skew     time.Duration
@@ -68,7 +70,7 @@ func NewService(o ServiceOptions) (*Service, error) {
 	}
 	s := &Service{
 		surface: newSurface(o.Logger, m, o.Now, o.Random, o.Timeout),
-		hub:     o.Hub, methods: o.Methods, commands: o.Commands, policies: o.Policies, sealer: o.Sealer, skew: o.Skew,
+		hub:     o.Hub, methods: o.Methods, commands: o.Commands, policies: o.Policies, sealer: o.Sealer, skew: o.Skew, queries: o.Queries,
 		throttle: o.Throttle, accepts: o.Accepts,
 	}
 	for _, h := range o.Hostnames {
@@ -101,6 +103,9 @@ func (s *Service) serve(ctx context.Context, c *call) error {
 		return err
 	}
 	if err := s.take(cost(o.name, c.r.ContentLength)); err != nil {
+		return err
+	}
+	if err := await(ctx, c, s.queries); err != nil {
 		return err
 	}
 	return o.handle(ctx, c)
@@ -141,6 +146,8 @@ func (s *Service) route(c *call) (operation, error) {
 			http.MethodGet:  {"list_devices", credential.RegistryRead, s.listDevices},
 			http.MethodPost: {"bulk_devices", credential.RegistryWrite, s.bulkDevices},
 		}
+	case len(c.path) == 2 && c.word(0, "devices") && c.word(1, "query") && method == http.MethodPost:
+		allowed = methods{http.MethodPost: {"query", credential.ServiceConnect, s.query}}
 	case len(c.path) == 2 && c.word(0, "devices"):
 		allowed = methods{
 			http.MethodGet:    {"get_device", credential.RegistryRead, s.getDevice},

@@ -295,7 +295,7 @@ func (d *Devices) put(id string, doc *Device) {
 
 func (d *Devices) reply(r *Record, reply Reply) {
 	if request := r.Header(device.HeaderRequest); len(request) > 0 && !d.suppressed {
-		reply.Request = string(request)
+		reply.Request, reply.Next = string(request), d.position
 		d.effects.Replies = append(d.effects.Replies, reply)
 	}
 }

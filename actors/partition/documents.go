@@ -26,6 +26,7 @@ type documents struct {
 	changed map[string]*Device // nil: deleted
 	young   map[string]*Device // nil: known to be absent
 	old     map[string]*Device
+	order   changedOrder // the ids of changed
 }
 
 func newDocuments(state windows.State, limit int) documents {
@@ -67,7 +68,12 @@ func (c *documents) remember(id string, doc *Device) {
 	c.young[id] = doc
 }
 
-func (c *documents) put(id string, doc *Device) { c.changed[id] = doc }
+func (c *documents) put(id string, doc *Device) {
+	if _, ok := c.changed[id]; !ok {
+		c.order.add(id)
+	}
+	c.changed[id] = doc
+}
 
 // peek returns a changed document.
 func (c *documents) peek(id string) *Device { return c.changed[id] }
@@ -81,6 +87,7 @@ func (c *documents) saved() {
 		c.remember(id, doc)
 	}
 	c.changed = map[string]*Device{}
+	c.order = changedOrder{}
 }
 
 // list merges the saved documents with the changed ones in order of id.

@@ -73,6 +73,7 @@ type Reply struct {
 	Request  string          // the record's request header
 	Document device.Document // the device after the change
 	Version  int64           // the section's version after a twin change
+	Next     int64           // the offset after the record
 	Err      error           // wraps one of device's sentinels
 
 	Offset   int64                 // of the record, after a command was sent

@@ -29,6 +29,7 @@ func commands() []func(*app) *cobra.Command {
 		newTrustCmd,
 		newDeviceCmd,
 		newTwinCmd,
+		newQueryCmd,
 		newPolicyCmd,
 		newMethodCmd,
 		newIPFilterCmd,

@@ -1,6 +1,7 @@
 package query
 
 import (
+	"crypto/sha256"
 	"errors"
 	"maps"
 	"slices"
@@ -89,9 +90,21 @@ func (g *Groups) at(text string, key Value) (*group, error) {
 	return into, nil
 }
 
+// maxKey bounds the texts that groups are kept and continued by.
+const maxKey = 256
+
 // groupKey is a text that two keys share exactly when they are equal: 1 and 1.0
-// are.
+// are. Of a long key it is the beginning and a hash.
 func groupKey(v *Value) string {
+	text := keyText(v)
+	if len(text) <= maxKey {
+		return text
+	}
+	sum := sha256.Sum256([]byte(text))
+	return text[:maxKey] + string(sum[:])
+}
+
+func keyText(v *Value) string {
 	switch v.kind {
 	case Undefined:
 		return ""

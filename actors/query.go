@@ -1,0 +1,196 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/gemello/gemello/actors/partition"
+	"github.com/gemello/gemello/device"
+	"github.com/gemello/gemello/device/query"
+)
+
+// Bounds of a query's work. A core is held for a slice at a time, so that
+// devices wait for no more than that.
+const (
+	querySlice     = 256
+	queryLook      = 1 << 20 // devices looked at for one page; a page may be short
+	queryPageBytes = 8 << 20
+	queryParallel  = 4 // partitions summed up at a time
+)
+
+// How long Await goes between two looks at a core.
+const (
+	firstLook = time.Millisecond
+	lastLook  = 50 * time.Millisecond
+)
+
+// errPage ends a slice because the page is full.
+var errPage = errors.New("page is full")
+
+// Query answers up to limit rows of a query from a cursor on. Rows come by
+// partition and id, groups by their key. The errors are ErrUnavailable, ErrBusy,
+// query.ErrCursor and query.ErrGroups.
+func (n *Node) Query(ctx context.Context, q *query.Query, from query.Cursor, limit int) (query.Page, error) {
+	if from.Partition < 0 || int(from.Partition) >= len(n.devices) || limit < 1 {
+		return query.Page{}, fmt.Errorf("partition %d, limit %d: %w", from.Partition, limit, query.ErrCursor)
+	}
+	if q.Top > 0 {
+		limit = min(limit, q.Top-from.Rows)
+		if limit <= 0 {
+			return query.Page{}, nil
+		}
+	}
+	if q.Aggregates() {
+		return n.queryGroups(ctx, q, from, limit)
+	}
+	return n.queryRows(ctx, q, from, limit)
+}
+
+// rowsOf says whether the collection has rows that are devices.
+func rowsOf(q *query.Query) bool { return q.From == query.Devices }
+
+func (n *Node) queryRows(ctx context.Context, q *query.Query, from query.Cursor, limit int) (query.Page, error) {
+	page := query.Page{}
+	if !rowsOf(q) {
+		return page, nil
+	}
+	end := from // behind the last row of the page
+	bytes := 0
+	for looked := 0; int(from.Partition) < len(n.devices); {
+		more, full := false, false
+		err := n.slice(ctx, from.Partition, &from.After, &more, func(d *partition.Device) error {
+			looked++
+			if !q.Match(&query.Twin{Document: &d.Document}) {
+				return nil
+			}
+			if len(page.Rows) == limit || bytes > queryPageBytes {
+				full = true
+				return errPage
+			}
+			row := rowOf(q, d)
+			bytes += len(row)
+			page.Rows = append(page.Rows, row)
+			end.Partition, end.After = from.Partition, d.Identity.DeviceID
+			return nil
+		})
+		switch {
+		case full:
+			page.Next = &end
+		case err != nil:
+			return query.Page{}, err
+		case more && looked >= queryLook:
+			end = from
+			page.Next = &end
+		}
+		if page.Next != nil {
+			break
+		}
+		if !more {
+			from.Partition, from.After = from.Partition+1, ""
+		}
+	}
+	if page.Next != nil {
+		page.Next.Rows += len(page.Rows)
+		if q.Top > 0 && page.Next.Rows >= q.Top {
+			page.Next = nil
+		}
+	}
+	return page, nil
+}
+
+func rowOf(q *query.Query, d *partition.Device) []byte {
+	if q.Items == nil {
+		return d.AppendServiceView(nil)
+	}
+	return q.Row(nil, &query.Twin{Document: &d.Document})
+}
+
+// slice visits the next devices of a partition on its core's goroutine and moves
+// after behind them.
+func (n *Node) slice(ctx context.Context, p int32, after *string, more *bool, visit func(*partition.Device) error) error {
+	var last string
+	var err error
+	if e := n.devices[p].do(ctx, func(c core) {
+		n.reflects(ctx, p, c)
+		last, *more, err = c.(*devicesCore).Scan(*after, querySlice, visit)
+	}); e != nil {
+		return fmt.Errorf("query partition %d: %w", p, e)
+	}
+	*after = last
+	return err
+}
+
+// queryGroups sums up all partitions anew for every page: groups change with
+// each device, so none are kept between pages.
+func (n *Node) queryGroups(ctx context.Context, q *query.Query, from query.Cursor, limit int) (query.Page, error) {
+	parts := make([]*query.Groups, len(n.devices))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(queryParallel)
+	for p := range parts {
+		parts[p] = q.NewGroups()
+		if !rowsOf(q) {
+			continue
+		}
+		g.Go(func() error {
+			after, more := "", true
+			for more {
+				if err := n.slice(ctx, int32(p), &after, &more, func(d *partition.Device) error {
+					t := query.Twin{Document: &d.Document}
+					if !q.Match(&t) {
+						return nil
+					}
+					return parts[p].Add(&t)
+				}); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return query.Page{}, err
+	}
+	all := parts[0]
+	for _, p := range parts[1:] {
+		if err := all.Merge(p); err != nil {
+			return query.Page{}, err
+		}
+	}
+	page := query.Page{}
+	last, more := all.Rows(from.After, from.Started, limit, func(row []byte) { page.Rows = append(page.Rows, row) })
+	next := query.Cursor{After: last, Started: true, Rows: from.Rows + len(page.Rows)}
+	if more && (q.Top == 0 || next.Rows < q.Top) {
+		page.Next = &next
+	}
+	return page, nil
+}
+
+// reflects notes where a core stands that an answer is read from.
+func (n *Node) reflects(ctx context.Context, p int32, c core) {
+	device.NotePosition(ctx, device.LogPosition{Partition: p, Next: c.Position()})
+}
+
+// Await returns when the cores have applied the log up to the positions, or with
+// ErrUnavailable when ctx ends first.
+func (n *Node) Await(ctx context.Context, positions []device.LogPosition) error {
+	for _, want := range positions {
+		if want.Partition < 0 || int(want.Partition) >= len(n.devices) {
+			return fmt.Errorf("%w: partition %d of %d", device.ErrArgument, want.Partition, len(n.devices))
+		}
+		for wait := firstLook; ; wait = min(2*wait, lastLook) {
+			var at int64
+			err := n.devices[want.Partition].do(ctx, func(c core) { at = c.Position() })
+			if err == nil && at >= want.Next {
+				break
+			}
+			if !pause(ctx, wait) {
+				return fmt.Errorf("partition %d is at %d, not yet at %d: %w", want.Partition, at, want.Next, ErrUnavailable)
+			}
+		}
+	}
+	return nil
+}

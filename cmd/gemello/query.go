@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+
+	"github.com/spf13/cobra"
+)
+
+func newQueryCmd(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "query 'SELECT …'",
+		Short: "Query device twins: one JSON row a line",
+		Example: `  gemello query "SELECT deviceId, tags.site FROM devices WHERE properties.reported.rate > 5"` + "\n" +
+			`  gemello query "SELECT status, COUNT() AS n FROM devices GROUP BY status"`,
+		Args: cobra.ExactArgs(1),
+	}
+	f := addAdminFlags(a, cmd)
+	page := cmd.Flags().Int("page-size", 100, "rows of one request, 1 to 1000")
+	after := cmd.Flags().String("after", "", "answer only from a state that holds this log position, PARTITION:OFFSET[,…]")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if *page < 1 || *page > 1000 {
+			return usagef("query: --page-size: \"%d\" is not allowed; allowed: 1 to 1000", *page)
+		}
+		return f.withClient(cmd, func(ctx context.Context, c *adminClient) error {
+			all := []json.RawMessage{}
+			err := c.query(ctx, args[0], *page, *after, func(row json.RawMessage) error {
+				if f.json {
+					all = append(all, row)
+					return nil
+				}
+				_, err := fmt.Fprintf(a.stdout, "%s\n", row)
+				return err
+			})
+			if err != nil || !f.json {
+				return err
+			}
+			return f.printJSON(all)
+		})
+	}
+	return cmd
+}
+
+// query visits all rows, page by page.
+func (c *adminClient) query(ctx context.Context, text string, page int, after string, visit func(json.RawMessage) error) error {
+	body, err := json.Marshal(map[string]string{"query": text})
+	if err != nil {
+		return err
+	}
+	header := http.Header{}
+	header.Set("x-ms-max-item-count", strconv.Itoa(page))
+	if after != "" {
+		header.Set("x-gemello-after", after)
+	}
+	for {
+		rows, next, err := c.queryPage(ctx, header, body)
+		if err != nil {
+			return err
+		}
+		for _, row := range rows {
+			if err := visit(row); err != nil {
+				return err
+			}
+		}
+		if next == "" {
+			return nil
+		}
+		header.Set("x-ms-continuation", next)
+	}
+}
+
+func (c *adminClient) queryPage(ctx context.Context, header http.Header, body []byte) (rows []json.RawMessage, next string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
+	defer cancel()
+	resp, err := c.request(ctx, "POST", "/query", nil, header, body)
+	if err != nil {
+		return nil, "", err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(resp.Body, maxAdminBytes+1))
+	if err != nil {
+		return nil, "", fmt.Errorf("read a page of the query: %w", err)
+	}
+	if len(b) > maxAdminBytes {
+		return nil, "", fmt.Errorf("a page of the query is larger than %s; use a smaller --page-size", Size(maxAdminBytes))
+	}
+	if err := json.Unmarshal(b, &rows); err != nil {
+		return nil, "", fmt.Errorf("a page of the query is not the JSON expected: %w", err)
+	}
+	return rows, resp.Header.Get("x-ms-continuation"), nil
+}
