@@ -37,12 +37,13 @@ type fleet struct {
 
 	connected                         atomic.Int64
 	acked, failed, behind, reconnects atomic.Int64
+	answered                          atomic.Int64 // direct methods
 }
 
 func (f *fleet) stats(now time.Time) Stats {
 	s := Stats{
 		Connected: int(f.connected.Load()), Acked: f.acked.Load(), Failed: f.failed.Load(),
-		Behind: f.behind.Load(), Reconnect: f.reconnects.Load(),
+		Behind: f.behind.Load(), Reconnect: f.reconnects.Load(), Methods: f.answered.Load(),
 	}
 	if !f.started.IsZero() {
 		s.Elapsed = now.Sub(f.started)

@@ -38,6 +38,8 @@ type testHub struct {
 	mu       sync.Mutex // guards the rest
 	keys     map[string]credential.Keys
 	sessions map[string]ingest.Session
+	ready    map[string]bool // subscribed to methods
+	answers  []string        // of methods
 	connects int
 	messages []message
 	readOnly bool // the policy has no registry rights
@@ -56,7 +58,7 @@ const hubName = "127.0.0.1"
 
 func newTestHub(t *testing.T) *testHub {
 	t.Helper()
-	h := &testHub{keys: make(map[string]credential.Keys), sessions: make(map[string]ingest.Session)}
+	h := &testHub{keys: make(map[string]credential.Keys), sessions: make(map[string]ingest.Session), ready: make(map[string]bool)}
 	h.changed = sync.NewCond(&h.mu)
 	keys, err := credential.NewKeys(rand.Reader)
 	if err != nil {
@@ -173,10 +175,20 @@ func (l *testLink) Publish(m ingest.Message, done func(error)) {
 }
 func (l *testLink) Twin(done func([]byte, error))                   { done(nil, ingest.ErrInvalid) }
 func (l *testLink) PatchReported(_ []byte, done func(int64, error)) { done(0, ingest.ErrInvalid) }
-func (l *testLink) MethodResponse(string, int, []byte)              {}
 func (l *testLink) Settle(string, device.Outcome, func(error))      {}
-func (l *testLink) Ready(ingest.Feature, bool)                      {}
-func (l *testLink) Close(ingest.Reason, *ingest.Message)            {}
+func (l *testLink) MethodResponse(rid string, status int, body []byte) {
+	l.hub.mu.Lock()
+	defer l.hub.mu.Unlock()
+	l.hub.answers = append(l.hub.answers, fmt.Sprint(rid, " ", status, " ", string(body)))
+	l.hub.changed.Broadcast()
+}
+func (l *testLink) Ready(f ingest.Feature, on bool) {
+	l.hub.mu.Lock()
+	defer l.hub.mu.Unlock()
+	l.hub.ready[l.device] = on && f == ingest.FeatureMethods
+	l.hub.changed.Broadcast()
+}
+func (l *testLink) Close(ingest.Reason, *ingest.Message) {}
 
 // wait blocks until a condition on the hub holds, which a test's own time-out
 // ends if it never does.
@@ -350,5 +362,25 @@ func TestAHubThatDoesNotAcknowledgeGetsOneMessageADevice(t *testing.T) {
 	// A device that gave up waiting has connected again with the same message.
 	if h.waiting < 3 || h.waiting > h.connects {
 		t.Errorf("%d messages in flight on %d connections of 3 devices", h.waiting, h.connects)
+	}
+}
+
+// A simulated device answers a method with what it was sent.
+func TestSimulatedDevicesAnswerMethods(t *testing.T) {
+	h := newTestHub(t)
+	stop := start(t, h.options(t, 1, 100))
+	h.wait(func() bool { return len(h.messages) > 0 && h.ready["sim-0001"] })
+	h.mu.Lock()
+	s := h.sessions["sim-0001"]
+	h.mu.Unlock()
+	if !s.Method("r1", "reboot", []byte(`{"a":1}`)) {
+		t.Fatal("the device is not subscribed")
+	}
+	h.wait(func() bool { return len(h.answers) > 0 })
+	if got := h.answers[0]; got != `r1 200 {"a":1}` {
+		t.Errorf("answer %s", got)
+	}
+	if _, err := stop(); err != nil {
+		t.Error(err)
 	}
 }

@@ -53,6 +53,7 @@ type Stats struct {
 	Failed    int64 // messages without an acknowledgement
 	Behind    int64 // messages left out because their device still waited
 	Reconnect int64 // connections after a device's first
+	Methods   int64 // direct methods answered
 }
 
 // Rate is acknowledged messages a second.

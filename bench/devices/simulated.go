@@ -50,11 +50,10 @@ func (d *simulated) connect(ctx context.Context) error {
 		return fmt.Errorf("reach the hub's MQTT at %s: %w", o.MQTT, err)
 	}
 	client := paho.NewClient(paho.ClientConfig{
-		ClientID:      d.id,
-		Conn:          packets.NewThreadSafeConn(conn),
-		PacketTimeout: callTimeout,
-		// Nothing is subscribed; what comes all the same is dropped.
-		OnPublishReceived: []func(paho.PublishReceived) (bool, error){func(paho.PublishReceived) (bool, error) { return true, nil }},
+		ClientID:          d.id,
+		Conn:              packets.NewThreadSafeConn(conn),
+		PacketTimeout:     callTimeout,
+		OnPublishReceived: []func(paho.PublishReceived) (bool, error){d.answer},
 	})
 	most := uint16(receiveMax)
 	ack, err := client.Connect(ctx, &paho.Connect{
@@ -72,6 +71,11 @@ func (d *simulated) connect(ctx context.Context) error {
 			return fmt.Errorf("connect %s: refused with reason 0x%02x", d.id, ack.ReasonCode)
 		}
 		return fmt.Errorf("connect %s: %w", d.id, err)
+	}
+	if _, err := client.Subscribe(ctx, &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: methodPrefix + "#"}}}); err != nil {
+		_ = client.Disconnect(&paho.Disconnect{}) // the connection may be gone already
+		<-client.Done()
+		return fmt.Errorf("subscribe %s to methods: %w", d.id, err)
 	}
 	d.client = client
 	d.fleet.connected.Add(1)

@@ -24,8 +24,8 @@ const simulatePolicy = "iothubowner"
 func newSimulateCmd(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "simulate",
-		Short: "Send telemetry as simulated devices, over MQTT and TLS",
-		Long:  "Send telemetry as simulated devices until interrupted.\n\nWithout --hub the node is found like every command finds it and the devices are created in it.",
+		Short: "Send telemetry and answer methods as simulated devices, over MQTT and TLS",
+		Long:  "Send telemetry as simulated devices until interrupted. They answer every direct method with its own payload.\n\nWithout --hub the node is found like every command finds it and the devices are created in it.",
 		Args:  cobra.NoArgs,
 	}
 	f := addAdminFlags(a, cmd)
@@ -130,8 +130,8 @@ func reachable(addr string) string {
 
 func printStats(w io.Writer, asJSON bool, total int, s devices.Stats) {
 	if asJSON {
-		fmt.Fprintf(w, `{"seconds":%.1f,"devices":%d,"connected":%d,"acked":%d,"rate":%.1f,"failed":%d,"behind":%d,"reconnects":%d}`+"\n",
-			s.Elapsed.Seconds(), total, s.Connected, s.Acked, s.Rate(), s.Failed, s.Behind, s.Reconnect)
+		fmt.Fprintf(w, `{"seconds":%.1f,"devices":%d,"connected":%d,"acked":%d,"rate":%.1f,"failed":%d,"behind":%d,"reconnects":%d,"methods":%d}`+"\n",
+			s.Elapsed.Seconds(), total, s.Connected, s.Acked, s.Rate(), s.Failed, s.Behind, s.Reconnect, s.Methods)
 		return
 	}
 	parts := []string{
@@ -142,7 +142,7 @@ func printStats(w io.Writer, asJSON bool, total int, s devices.Stats) {
 	for _, p := range []struct {
 		n    int64
 		what string
-	}{{s.Failed, "failed"}, {s.Behind, "behind"}, {s.Reconnect, "reconnects"}} {
+	}{{s.Failed, "failed"}, {s.Behind, "behind"}, {s.Reconnect, "reconnects"}, {s.Methods, "methods answered"}} {
 		if p.n > 0 {
 			parts = append(parts, strconv.FormatInt(p.n, 10)+" "+p.what)
 		}

@@ -52,7 +52,7 @@ func TestSimulatePrintsFigures(t *testing.T) {
 		t.Errorf("%q, want %q", text.String(), want)
 	}
 	printStats(&asJSON, true, 4, s)
-	if want := `{"seconds":2.0,"devices":4,"connected":3,"acked":20,"rate":10.0,"failed":0,"behind":1,"reconnects":0}` + "\n"; asJSON.String() != want {
+	if want := `{"seconds":2.0,"devices":4,"connected":3,"acked":20,"rate":10.0,"failed":0,"behind":1,"reconnects":0,"methods":0}` + "\n"; asJSON.String() != want {
 		t.Errorf("%q, want %q", asJSON.String(), want)
 	}
 }
