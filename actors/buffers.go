@@ -11,7 +11,7 @@ import (
 // commits that are under way hold one, and the collector takes back what a
 // burst left behind.
 type buffers struct {
-	effectsPool, slabPool sync.Pool
+	effectsPool, slabPool, headersPool sync.Pool
 }
 
 func (b *buffers) effects() *partition.Effects {
@@ -35,8 +35,17 @@ func (b *buffers) slab(n int) []eventlog.Record {
 	return make([]eventlog.Record, n, n+n/4)
 }
 
-// giveSlab takes back a slab of which the log's client holds nothing any more.
-func (b *buffers) giveSlab(s []eventlog.Record) {
+// headers returns room for the headers of a slab's records.
+func (b *buffers) headers() []eventlog.Header {
+	if h, ok := b.headersPool.Get().(*[]eventlog.Header); ok {
+		return *h
+	}
+	return nil
+}
+
+// giveSlab takes back a slab and its headers of which the log's client holds
+// nothing any more.
+func (b *buffers) giveSlab(s []eventlog.Record, h []eventlog.Header) {
 	if s == nil {
 		return
 	}
@@ -45,4 +54,9 @@ func (b *buffers) giveSlab(s []eventlog.Record) {
 		s[i].Key, s[i].Value, s[i].Headers = nil, nil, nil
 	}
 	b.slabPool.Put(&s)
+	if cap(h) > 0 {
+		clear(h)
+		h = h[:0]
+		b.headersPool.Put(&h)
+	}
 }

@@ -66,6 +66,9 @@ type hostOptions struct {
 	// told to look for changes: it reports whether it changed the core, which
 	// makes a barrier.
 	changed func(core) (bool, error)
+	// differs, when not nil, reports whether changed would change the core, so
+	// that what is as it should be needs no barrier.
+	differs func(core) bool
 	// restore builds the core for a term: from the store when its applied point
 	// is usable, else from the log. It returns the offset to replay from.
 	restore func(context.Context, restoring) (core, int64, error)

@@ -262,8 +262,8 @@ func (t *term) mark(m journalMark) {
 func (t *term) produce(ctx context.Context, c *commit) error {
 	e := c.effects
 	rows := e.Len()
-	slab := t.node.buffers.slab(rows + 2)
-	defer func() { t.node.buffers.giveSlab(slab) }()
+	slab, headers := t.node.buffers.slab(rows+2), t.node.buffers.headers()
+	defer func() { t.node.buffers.giveSlab(slab, headers) }()
 	for i := range rows {
 		o := e.Output(i)
 		r := &slab[i]
@@ -271,8 +271,12 @@ func (t *term) produce(ctx context.Context, c *commit) error {
 		if o.Topic == t.node.topics.state {
 			r.Partition = t.partition // also what has more in its key than the device id
 		}
-		for _, h := range o.Headers {
-			r.Headers = append(r.Headers, eventlog.Header{Key: h.Key, Value: h.Value})
+		from := len(headers)
+		for h := range e.Headers(i) {
+			headers = append(headers, eventlog.Header(h))
+		}
+		if n := len(headers); n > from {
+			r.Headers = headers[from:n:n]
 		}
 	}
 	slab = slab[:rows]
@@ -289,7 +293,7 @@ func (t *term) produce(ctx context.Context, c *commit) error {
 	}
 	slab = append(slab, eventlog.Record{Topic: t.node.topics.checkpoints, Partition: t.node.bookPartition(t.partition), Key: []byte(t.name), Value: eventlog.AppendCheckpoint(nil, &c.checkpoint)})
 	if err := t.commitRecords(ctx, slab, rows); err != nil {
-		slab = nil // the client may still hold on to it
+		slab, headers = nil, nil // the client may still hold on to them
 		return err
 	}
 	if journal >= 0 {
@@ -335,7 +339,7 @@ func (t *term) finish(c commit) error {
 // journal, switch; then the switch is committed, too, before anything is
 // applied under the new plans (design 3.2).
 func (t *term) change(ctx context.Context) error {
-	if t.changed == nil {
+	if t.changed == nil || t.differs != nil && !t.differs(t.core) {
 		return nil
 	}
 	if err := t.flush(ctx, false); err != nil {

@@ -18,6 +18,7 @@ type DevicesOptions struct {
 	DeadLetter string
 	Source     string // name of the input topic, for dead letters
 	CacheItems int    // clean devices kept decoded; 0: 4,096
+	Routing    RoutingTopics
 }
 
 // Devices keeps the identities and twins of one partition of the device log.
@@ -36,6 +37,7 @@ type Devices struct {
 	suppressed bool
 	unsaved    int64
 	scratch    []byte
+	router     *router
 }
 
 // NewDevices returns the core at the given position with the state that
@@ -47,6 +49,7 @@ func NewDevices(o DevicesOptions, position int64) (*Devices, error) {
 	d := &Devices{
 		o: o, position: position, arrival: windows.Unset,
 		cache: newDocuments(o.State, o.CacheItems), contents: newContents(o.State), isTouched: map[string]bool{}, effects: &Effects{},
+		router: newRouter(o.Routing),
 	}
 	if err := d.loadCounts(); err != nil {
 		return nil, err
@@ -94,8 +97,12 @@ func (d *Devices) Touch([][]byte) {}
 // Stamp does nothing: records of the device log carry their arrival.
 func (d *Devices) Stamp(windows.Tick) {}
 
-// Replay accepts no entries: this core journals none.
+// Replay applies one journal entry. What messages were routed by needs no
+// replay: their copies were committed.
 func (d *Devices) Replay(e Entry) error {
+	if e.Kind == EntryRoutes {
+		return nil
+	}
 	return fmt.Errorf("journal entry of kind %d in a devices core", e.Kind)
 }
 
@@ -111,7 +118,9 @@ func (d *Devices) Apply(r *Record) error {
 		return d.command(string(kind), r)
 	}
 	switch string(kind) {
-	case device.KindTelemetry, device.KindSetting, "":
+	case device.KindTelemetry, "":
+		return d.telemetry(r)
+	case device.KindSetting:
 		return nil
 	case device.KindIdentity:
 		return d.identity(r)
@@ -388,7 +397,10 @@ func (d *Devices) count(e *device.Entry, by int64) {
 func (d *Devices) Close() {}
 
 // Report fills in figures.
-func (d *Devices) Report(f *Figures) { f.Devices = d.counts.Total }
+func (d *Devices) Report(f *Figures) {
+	f.Devices = d.counts.Total
+	f.Routing = d.router.report()
+}
 
 // Save writes all changes since the last Save. Those that are to go to the
 // changelog must have been taken.

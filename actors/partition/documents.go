@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gemello/gemello/device"
@@ -59,6 +60,17 @@ func (c *documents) get(id string) (*Device, error) {
 	}
 	c.remember(id, doc)
 	return doc, nil
+}
+
+// find is get by a key that is not kept.
+func (c *documents) find(key string) (*Device, error) {
+	if doc, ok := c.changed[key]; ok {
+		return doc, nil
+	}
+	if doc, ok := c.young[key]; ok {
+		return doc, nil
+	}
+	return c.get(strings.Clone(key))
 }
 
 func (c *documents) remember(id string, doc *Device) {

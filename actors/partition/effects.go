@@ -1,6 +1,8 @@
 package partition
 
 import (
+	"iter"
+
 	"github.com/gemello/gemello/device"
 	"github.com/gemello/gemello/windows"
 )
@@ -16,7 +18,6 @@ const chunkSize = 256 << 10
 type Effects struct {
 	topics  []string
 	outputs []output
-	headers map[int][]Header
 	chunks  [][]byte
 	bytes   int
 
@@ -29,12 +30,14 @@ type Effects struct {
 	Journal []Entry
 }
 
-// output is one record to produce: key and value lie one after the other in
-// their chunk. It is kept this small because a hop can make a million of them.
+// output is one record to produce: key, value and encoded headers lie one after
+// the other in their chunk. It is kept this small because a hop can make a
+// million of them.
 type output struct {
-	topic, chunk    uint32
-	key, value, end uint32
-	tombstone       bool
+	topic                 uint16
+	tombstone             bool
+	chunk                 uint32
+	key, value, end, tail uint32
 }
 
 // Output is one record that a transaction produces; its key chooses the
@@ -42,7 +45,6 @@ type output struct {
 type Output struct {
 	Topic      string
 	Key, Value []byte
-	Headers    []Header
 }
 
 // Entry is one journal entry: it applies before the record at Position.
@@ -66,6 +68,7 @@ const (
 	EntryGap     EntryKind = 6 // input before Position was lost; open windows are incomplete
 	// EntryIdleRead is EntryIdle for pipelines whose arrival is the first read.
 	EntryIdleRead EntryKind = 7
+	EntryRoutes   EntryKind = 8 // Payload names the routing from Position on
 )
 
 // Reply answers one control record of the device log.
@@ -138,10 +141,17 @@ func (e *Effects) room() []byte {
 }
 
 func (e *Effects) done(topic uint32, b []byte, from, mid int) {
+	e.doneWithHeaders(topic, b, from, mid, len(b))
+}
+
+// doneWithHeaders is done for an output whose value ends at end, where its
+// headers begin as appendHeader wrote them.
+func (e *Effects) doneWithHeaders(topic uint32, b []byte, from, mid, end int) {
 	n := len(e.chunks) - 1
 	e.chunks[n] = b
 	e.outputs = append(e.outputs, output{
-		topic: topic, chunk: uint32(n), key: uint32(from), value: uint32(mid), end: uint32(len(b)),
+		topic: uint16(topic), chunk: uint32(n),
+		key: uint32(from), value: uint32(mid), end: uint32(end), tail: uint32(len(b)),
 	})
 	e.bytes += len(b) - from
 }
@@ -156,10 +166,15 @@ func (e *Effects) tombstone() { e.outputs[len(e.outputs)-1].tombstone = true }
 
 // withHeaders attaches headers to the newest output.
 func (e *Effects) withHeaders(h ...Header) {
-	if e.headers == nil {
-		e.headers = map[int][]Header{}
+	o := &e.outputs[len(e.outputs)-1]
+	c := e.chunks[o.chunk]
+	before := len(c)
+	for i := range h {
+		c = appendHeader(c, h[i].Key, h[i].Value)
 	}
-	e.headers[len(e.outputs)-1] = h
+	e.chunks[o.chunk] = c
+	o.tail = uint32(len(c))
+	e.bytes += len(c) - before
 }
 
 // drop removes the newest output, whose value is larger than a topic takes.
@@ -167,19 +182,34 @@ func (e *Effects) drop() {
 	o := e.outputs[len(e.outputs)-1]
 	e.outputs = e.outputs[:len(e.outputs)-1]
 	e.chunks[o.chunk] = e.chunks[o.chunk][:o.key]
-	e.bytes -= int(o.end - o.key)
-	delete(e.headers, len(e.outputs))
+	e.bytes -= int(o.tail - o.key)
 }
 
-// Output returns the i-th output; its slices are valid until Reset.
+// Output returns the i-th output but for its headers; its slices are valid until
+// Reset.
 func (e *Effects) Output(i int) Output {
 	o := e.outputs[i]
 	c := e.chunks[o.chunk]
-	out := Output{Topic: e.topics[o.topic], Key: c[o.key:o.value:o.value], Headers: e.headers[i]}
+	out := Output{Topic: e.topics[o.topic], Key: c[o.key:o.value:o.value]}
 	if !o.tombstone {
 		out.Value = c[o.value:o.end:o.end]
 	}
 	return out
+}
+
+// Headers yields the headers of the i-th output, which are valid until Reset.
+func (e *Effects) Headers(i int) iter.Seq[Header] {
+	o := e.outputs[i]
+	b := e.chunks[o.chunk][o.end:o.tail]
+	return func(yield func(Header) bool) {
+		for len(b) > 0 {
+			var h Header
+			h, b = nextHeader(b)
+			if !yield(h) {
+				return
+			}
+		}
+	}
 }
 
 // Reset empties the effects and keeps their buffers.
@@ -187,7 +217,6 @@ func (e *Effects) Reset() {
 	e.outputs = e.outputs[:0]
 	e.chunks = e.chunks[:0]
 	e.bytes = 0
-	clear(e.headers)
 	clear(e.Replies)
 	e.Replies = e.Replies[:0]
 	clear(e.Notices)

@@ -7,6 +7,7 @@ import "github.com/gemello/gemello/windows"
 type Figures struct {
 	Pipelines []PipelineFigures
 	Devices   int64 // identities kept
+	Routing   RoutingFigures
 }
 
 // PipelineFigures are those of one pipeline on one partition.

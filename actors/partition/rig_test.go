@@ -187,7 +187,7 @@ func lines(e *Effects) []string {
 		o := e.Output(i)
 		var b strings.Builder
 		fmt.Fprintf(&b, "%s %q", o.Topic, o.Key)
-		for _, h := range o.Headers {
+		for h := range e.Headers(i) {
 			fmt.Fprintf(&b, " %s=%s", h.Key, h.Value)
 		}
 		if o.Value == nil {

@@ -13,8 +13,9 @@ const (
 	JournalResume       JournalKind = 5 // Payload names a pipeline that goes on
 	JournalGap          JournalKind = 6 // input before Position was lost or skipped; Payload says why
 	JournalIdleRead     JournalKind = 7 // the idle clock of pipelines whose arrival is the first read moved to Time
+	JournalRoutes       JournalKind = 8 // Payload names the routing from here on
 
-	journalKindMax = JournalIdleRead
+	journalKindMax = JournalRoutes
 )
 
 // JournalEntry is one input of a core that is not in its input partition.
