@@ -18,6 +18,7 @@ func (c *devicesCore) Checkpoint(cp *eventlog.Checkpoint) {
 	cp.Arrival = int64(c.Arrival())
 	cp.Watermark = int64(windows.Unset)
 	cp.RewindOffset = cp.Offset
+	cp.SettingsVersion, cp.PlanHash = c.RoutesVersion(), c.RoutesHash()
 }
 
 // Check has nothing to compare: a devices core has no windows.
@@ -34,6 +35,8 @@ func (n *Node) devicesHost(p int32) hostOptions {
 		},
 		applied: n.deviceEffects,
 		look:    due.look,
+		changed: func(c core) (bool, error) { return c.(*devicesCore).SwitchRoutes(n.routing.plan.Load()) },
+		differs: func(c core) bool { return c.(*devicesCore).RoutesHash() != n.routing.plan.Load().Hash() },
 	}
 }
 
@@ -48,12 +51,19 @@ func (n *Node) restoreDevices(ctx context.Context, p int32, r restoring) (core, 
 	d, err := partition.NewDevices(partition.DevicesOptions{
 		Partition: p, State: r.store,
 		StateTopic: n.topics.state, TwinsTopic: n.topics.twins,
-		DeadLetter: n.topics.deadLetter, Source: n.topics.deviceLog,
+		DeadLetter: n.topics.deadLetter, Source: n.topics.deviceLog, Routing: n.routingTopics(),
 	}, from)
 	if err != nil {
 		return nil, 0, err
 	}
 	c := &devicesCore{d}
+	var routes [32]byte
+	if r.checkpoint != nil {
+		routes = r.checkpoint.PlanHash
+	}
+	if err := d.RestoreRoutes(n.routing.plan.Load(), routes); err != nil {
+		return nil, 0, err
+	}
 	if r.usable {
 		return c, from, nil
 	}

@@ -220,7 +220,7 @@ func (h *host) run(ctx context.Context) {
 		default:
 			var sink *eventlog.SinkError
 			if errors.As(err, &sink) && h.node.sinkFailed(h, sink) {
-				h.logger.Error("result topic refused rows; its pipelines are suspended", "topic", sink.Topic, "err", err)
+				h.logger.Error("topic refused rows; the pipelines or routes that write to it are suspended", "topic", sink.Topic, "err", err)
 			} else {
 				h.logger.Warn("term ended", "err", err, "again_in", wait)
 			}

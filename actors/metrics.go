@@ -34,6 +34,7 @@ type metrics struct {
 	pipeSuspended *prometheus.GaugeVec
 	stores        *store.Metrics // nil counts nothing
 	methods       *methodMetrics
+	routing       *routingMetrics
 
 	now func() time.Time
 
@@ -63,6 +64,7 @@ func newMetrics(r prometheus.Registerer, now func() time.Time) *metrics {
 		pipeState:     prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "pipe_state_bytes", Help: "Bytes of window state in memory and spilled."}, pipe),
 		pipeSuspended: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "pipe_suspended", Help: "1 while a pipeline is suspended by its sink."}, pipe),
 		methods:       newMethodMetrics(),
+		routing:       newRoutingMetrics(),
 		now:           now,
 		last:          map[string]partition.PipelineFigures{},
 	}
@@ -70,6 +72,7 @@ func newMetrics(r prometheus.Registerer, now func() time.Time) *metrics {
 		m.stores = store.NewMetrics(r)
 		r = prometheus.WrapRegistererWithPrefix("gemello_", r)
 		m.methods.register(r)
+		m.routing.register(r)
 		r.MustRegister(m.recordsIn, m.bytesIn, m.rowsOut, m.commitSeconds, m.replayed, m.terms, m.fences, m.stateBytes, m.retention,
 			m.busy, m.pipeCounters, m.pipeRows, m.pipeDelay, m.pipeWindows, m.pipeKeys, m.pipeState, m.pipeSuspended)
 	}
@@ -80,6 +83,9 @@ func newMetrics(r prometheus.Registerer, now func() time.Time) *metrics {
 // last time, and start anew with each core.
 func (m *metrics) observe(kind string, p int32, f *partition.Figures) {
 	part := strconv.Itoa(int(p))
+	if kind == "devices" {
+		m.routing.observe(p, &f.Routing)
+	}
 	for i := range f.Pipelines {
 		n := &f.Pipelines[i]
 		m.mu.Lock()

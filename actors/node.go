@@ -58,6 +58,8 @@ type Node struct {
 	pipeFeed   *feed
 	devices    []*host // by partition of the device log
 
+	routing routing
+
 	mu      sync.Mutex         // guards the following; nothing blocks while it is held
 	sources map[string]*source // running pipelines by input topic
 	problem map[string]string  // pipelines that can't run, by name
@@ -152,6 +154,9 @@ func (n *Node) start(ctx, feeds context.Context, adopt bool) error {
 	}
 	// Devices cores have no idle clock.
 	n.group.Go(func() error { return n.pipeFeed.watch(feeds, n.log, n.options.IdleTick, n.now) })
+	if err := n.openRouting(); err != nil {
+		return err
+	}
 	for p := range n.options.Partitions {
 		h := newHost(n.devicesHost(p))
 		n.devices = append(n.devices, h)

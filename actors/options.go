@@ -11,6 +11,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/gemello/gemello/actors/partition"
 	"github.com/gemello/gemello/persistence/eventlog"
 	"github.com/gemello/gemello/persistence/store"
 	"github.com/gemello/gemello/windows"
@@ -64,6 +65,8 @@ type Options struct {
 	Appender eventlog.AppenderOptions // bounds of what is on its way into the device log
 	Topics   eventlog.HubTopicOptions // retention of the hub's topics
 	Reader   eventlog.ReaderOptions   // bounds of what is fetched ahead
+
+	Routing partition.RoutingLimits // zero values: Azure's
 
 	ReleaseTimeout time.Duration // for the last commit at a stop; 0: 10 s
 

@@ -52,6 +52,9 @@ func (n *Node) reconcileLoop(ctx context.Context) error {
 // reconcile starts, changes and stops sources. A pipeline that can't run has
 // its cause in problem; it hinders no other.
 func (n *Node) reconcile(ctx context.Context) error {
+	if err := n.reconcileRouting(ctx); err != nil && ctx.Err() == nil {
+		n.logger.Warn("apply the routing of the settings", "err", err)
+	}
 	defs, version, err := n.settings.pipelines()
 	if err != nil {
 		return err
@@ -199,6 +202,9 @@ func (n *Node) ensureSource(ctx context.Context, topic string, p *plans) error {
 // for good; it reports false when the topic is the hub's own, which is no
 // pipeline's fault.
 func (n *Node) sinkFailed(h *host, err *eventlog.SinkError) bool {
+	if h.kind == "devices" {
+		return n.endpointFailed(err)
+	}
 	n.mu.Lock()
 	s := n.sources[h.source]
 	n.mu.Unlock()

@@ -35,8 +35,11 @@ type property struct {
 	value string
 }
 
-// categoryTelemetry is iothub-message-source of what devices send.
-const categoryTelemetry = "Telemetry"
+// categories are the values of iothub-message-source by place in sources.
+var categories = [...]string{
+	"Telemetry", "twinChangeEvents", "deviceLifecycleEvents", "deviceJobLifecycleEvents",
+	"digitalTwinChangeEvents", "deviceConnectionStateEvents",
+}
 
 // MaxMessage bounds a message with its enrichments, in bytes as azure-iot-wire
 // 2.6 counts them.

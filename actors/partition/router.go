@@ -56,9 +56,14 @@ func newRouter(t RoutingTopics) *router {
 func (d *Devices) RoutesHash() [32]byte  { return d.router.plan.hash }
 func (d *Devices) RoutesVersion() uint64 { return d.router.plan.version }
 
-// RestoreRoutes sets the plan that was in force at the checkpoint which a core is
-// restored from; there is nothing to journal.
-func (d *Devices) RestoreRoutes(p *RoutingPlan) error {
+// RestoreRoutes goes on with the plan if it is the one that the hash of a
+// checkpoint names, so that there is nothing to journal; else the plan in force
+// there is not known any more, and the host switches before it feeds the core.
+func (d *Devices) RestoreRoutes(p *RoutingPlan, hash [32]byte) error {
+	if p.Hash() != hash {
+		d.router.plan.hash = hash
+		return nil
+	}
 	plan, err := compileRoutes(p, &d.router.topics)
 	if err == nil {
 		d.router.plan = plan
@@ -142,7 +147,7 @@ func (d *Devices) telemetry(r *Record) error {
 
 // fill reads a telemetry record.
 func (m *message) fill(r *Record) {
-	m.source, m.category = 0, categoryTelemetry
+	m.source, m.category = 0, categories[0]
 	m.deviceID, m.arrival, m.offset, m.body = text(r.Key), r.Arrival, r.Offset, r.Value
 	m.moduleID, m.auth, m.generation, m.model = "", "", "", ""
 	bag := ""
