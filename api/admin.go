@@ -48,6 +48,8 @@ type AdminOptions struct {
 	// PolicyStore manages what Policies finds.
 	PolicyStore PolicyStore
 	IPFilters   IPFilters
+	// AuditTopic is the device log, of which the audit trail is a view.
+	AuditTopic string
 
 	Now        func() time.Time      // nil: time.Now
 	Random     io.Reader             // nil: crypto/rand; used from many goroutines
@@ -207,6 +209,8 @@ func (a *Admin) routes(c *call) map[string]adminOperation {
 		return map[string]adminOperation{"GET": {"backup", a.o.Backups == nil, a.backup}}
 	case n == 3 && c.word(2, "import"):
 		return map[string]adminOperation{"POST": {"import_devices", noHub || a.o.Moves == nil, a.importDevices}}
+	case n == 3 && c.word(2, "audit"):
+		return map[string]adminOperation{"GET": {"audit", a.o.Topics == nil || a.o.AuditTopic == "", a.auditTrail}}
 	case n == 3 && c.word(2, "ip-filter"):
 		return map[string]adminOperation{
 			"GET": {"get_ip_filter", a.o.IPFilters == nil, a.getIPFilter},

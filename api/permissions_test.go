@@ -32,6 +32,10 @@ var permissionOf = map[string]struct {
 	"patch_digital_twin":             {credential.ServiceConnect, "PATCH", "/digitaltwins/d1"},
 	"digital_twin_command":           {credential.ServiceConnect, "POST", "/digitaltwins/d1/commands/c"},
 	"digital_twin_component_command": {credential.ServiceConnect, "POST", "/digitaltwins/d1/components/c/commands/d"},
+	"purge_commands":                 {credential.ServiceConnect, "DELETE", "/devices/d1/commands"},
+	"receive_feedback":               {credential.ServiceConnect, "GET", "/messages/serviceBound/feedback"},
+	"complete_feedback":              {credential.ServiceConnect, "DELETE", "/messages/serviceBound/feedback/lock"},
+	"abandon_feedback":               {credential.ServiceConnect, "POST", "/messages/serviceBound/feedback/lock/abandon"},
 	"device_statistics":              {credential.RegistryRead, "GET", "/statistics/devices"},
 	"service_statistics":             {credential.RegistryRead, "GET", "/statistics/service"},
 }

@@ -37,6 +37,11 @@ func (a *Admin) tailTopic(_ context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
+	return a.stream(c, request, recordLine)
+}
+
+// stream sends the lines that records become; nil is none.
+func (a *Admin) stream(c *call, request TailRequest, line func(*TopicRecord) []byte) error {
 	select {
 	case a.tails <- struct{}{}:
 		defer func() { <-a.tails }()
@@ -47,7 +52,12 @@ func (a *Admin) tailTopic(_ context.Context, c *call) error {
 	ctx, cancel := context.WithCancel(c.r.Context())
 	defer cancel()
 	w := newLineWriter(c)
-	err = a.o.Topics.Tail(ctx, request, w.record)
+	err := a.o.Topics.Tail(ctx, request, func(r *TopicRecord) error {
+		if b := line(r); b != nil {
+			return w.line(b)
+		}
+		return ctx.Err()
+	})
 	if ctx.Err() != nil {
 		err = nil // the client went, which is how following ends
 	}
@@ -125,8 +135,6 @@ func (w *lineWriter) startLocked() {
 		w.c.w.WriteHeader(http.StatusOK)
 	}
 }
-
-func (w *lineWriter) record(r *TopicRecord) error { return w.line(recordLine(r)) }
 
 func (w *lineWriter) line(line []byte) error {
 	w.mu.Lock()

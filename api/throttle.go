@@ -60,7 +60,7 @@ func cost(operation string, bodyBytes int64) (throttle.Class, int) {
 		return throttle.Configurations, 1
 	case has("query"):
 		return throttle.Queries, 1
-	case has("method", "invoke"):
+	case has("method", "invoke", "digital_twin_c"):
 		return throttle.Methods, 1 + int(max(bodyBytes, 0)/methodUnit)
 	case has("command", "feedback"):
 		return throttle.C2D, 1

@@ -71,7 +71,7 @@ func TestOperationsHaveTheirClass(t *testing.T) {
 		"list_devices": "registry 1", "get_device": "registry 1", "device_statistics": "registry 1",
 		"get_twin": "twin_reads 1", "patch_twin": "twin_updates 1", "replace_twin": "twin_updates 1",
 		"query_devices": "queries 1", "invoke_method": "methods 3", "create_job": "jobs 1", "query_jobs": "jobs 1",
-		"put_configuration": "configurations 1", "purge_commands": "c2d 1",
+		"put_configuration": "configurations 1", "purge_commands": "c2d 1", "digital_twin_command": "methods 3",
 	} {
 		c, n := cost(name, 9000)
 		if got := fmt.Sprint(c, " ", n); got != want {

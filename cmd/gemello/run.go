@@ -34,6 +34,7 @@ func commands() []func(*app) *cobra.Command {
 		newMethodCmd,
 		newIPFilterCmd,
 		newCommandCmd,
+		newAuditCmd,
 		newPipelineCmd,
 		newTailCmd,
 		newSimulateCmd,

@@ -72,7 +72,22 @@ func (c *adminClient) tail(ctx context.Context, topic string, o tailOptions, vis
 	if o.limit > 0 {
 		q.Set("limit", strconv.Itoa(o.limit))
 	}
-	resp, err := c.request(ctx, "GET", "/topics/"+url.PathEscape(topic)+"/records", q, nil, nil)
+	err := c.follow(ctx, "/topics/"+url.PathEscape(topic)+"/records", q, visit)
+	if errors.Is(err, errTailDone) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if o.follow && o.limit == 0 && ctx.Err() == nil {
+		return fmt.Errorf("the node ended the records of %s; it has stopped, or look at its log", topic)
+	}
+	return nil
+}
+
+// follow calls visit for each line of an answer, until its first error.
+func (c *adminClient) follow(ctx context.Context, path string, q url.Values, visit func(line []byte) error) error {
+	resp, err := c.request(ctx, "GET", path, q, nil, nil)
 	if err != nil {
 		return err
 	}
@@ -86,9 +101,7 @@ func (c *adminClient) tail(ctx context.Context, topic string, o tailOptions, vis
 		if bytes.HasPrefix(lines.Bytes(), []byte(`{"error":`)) {
 			return parseAdminError(http.StatusOK, lines.Bytes())
 		}
-		if err := visit(lines.Bytes()); errors.Is(err, errTailDone) {
-			return nil
-		} else if err != nil {
+		if err := visit(lines.Bytes()); err != nil {
 			return err
 		}
 	}
@@ -96,10 +109,7 @@ func (c *adminClient) tail(ctx context.Context, topic string, o tailOptions, vis
 		return ctx.Err()
 	}
 	if err := lines.Err(); err != nil {
-		return fmt.Errorf("read records of %s: %w", topic, err)
-	}
-	if o.follow && o.limit == 0 {
-		return fmt.Errorf("the node ended the records of %s; it has stopped, or look at its log", topic)
+		return fmt.Errorf("read %s: %w", path, err)
 	}
 	return nil
 }
