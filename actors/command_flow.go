@@ -52,7 +52,7 @@ func (d *deviceActor) askCommands() {
 		return
 	}
 	*f = commandFlow{asking: true, since: now}
-	node, id, session := d.node, d.id, d.current.ID
+	node, id, session := d.node, d.ref.Device, d.current.ID
 	ctx, cancel := context.WithTimeout(node.ctx, requestTimeout)
 	h := []eventlog.Header{
 		{Key: device.HeaderSession, Value: []byte(session)},
@@ -72,7 +72,7 @@ func (d *deviceActor) commandsReceived(m *commandsReceived) {
 	}
 	f.asking = false
 	if m.reply.Err != nil {
-		d.node.logger.Warn("receive commands", "device", d.id, "err", m.reply.Err)
+		d.node.logger.Warn("receive commands", "device", d.ref.Device, "err", m.reply.Err)
 		return
 	}
 	f.open, f.since = len(m.reply.Commands), d.node.now()
@@ -98,7 +98,7 @@ func (d *deviceActor) settleCommand(m *commandSettle) {
 	f.open = max(0, f.open-1)
 	h := append(settleHeaders(auditHeaders(m.audit), m.lock, m.outcome), eventlog.Header{Key: device.HeaderSession, Value: []byte(m.session)})
 	ctx, cancel := context.WithTimeout(d.node.ctx, requestTimeout)
-	d.node.submit(ctx, device.KindSettle, d.id, nil, h, func(r partition.Reply) {
+	d.node.submit(ctx, device.KindSettle, d.ref.Device, nil, h, func(r partition.Reply) {
 		cancel()
 		m.done(r.Err)
 	})

@@ -43,14 +43,14 @@ func (n *Node) Commands(ctx context.Context, deviceID string) ([]device.Command,
 	var doc *partition.Device
 	var err error
 	if e := n.devicesDo(ctx, deviceID, func(d *partition.Devices) {
-		if doc, err = d.Get(deviceID); doc != nil {
+		if doc, err = d.Get(device.Ref{Device: deviceID}); doc != nil {
 			list = doc.Queue.Commands()
 		}
 	}); e != nil {
 		return nil, e
 	}
 	if err == nil && doc == nil {
-		err = notFound(deviceID)
+		err = (device.Ref{Device: deviceID}).NotFound()
 	}
 	return list, err
 }
@@ -66,7 +66,7 @@ func (n *Node) PurgeCommands(ctx context.Context, deviceID string, a device.Audi
 func (n *Node) ReceiveCommand(ctx context.Context, deviceID string, a device.Audit) (*device.Delivery, error) {
 	waits := false
 	if err := n.devicesDo(ctx, deviceID, func(d *partition.Devices) {
-		doc, err := d.Get(deviceID)
+		doc, err := d.Get(device.Ref{Device: deviceID})
 		waits = err != nil || doc != nil && doc.Queue.Len() > 0
 	}); err != nil {
 		return nil, err

@@ -49,12 +49,12 @@ type attach struct {
 
 type detach struct{ id string }
 
-// deviceActor is the virtual actor of one device: it lives on the node that
+// deviceActor is the virtual actor of one device or module: it lives on the node that
 // owns the device's partition, is made by the first message and goes when idle.
 // It holds the live session; all else can be read again from the partition.
 type deviceActor struct {
 	node     *Node
-	id       string
+	ref      device.Ref
 	current  *Attachment
 	ready    [featureCount]bool // what the current session's client has subscribed to
 	methods  methodQueue
@@ -62,7 +62,7 @@ type deviceActor struct {
 }
 
 func (n *Node) deviceProps(id string) *actor.Props {
-	return actor.PropsFromProducer(func() actor.Actor { return &deviceActor{node: n, id: id} },
+	return actor.PropsFromProducer(func() actor.Actor { return &deviceActor{node: n, ref: device.ParseRef(id)} },
 		actor.WithMailbox(BoundedMailbox(MailboxOptions{Items: mailboxItems})))
 }
 
@@ -106,7 +106,7 @@ type attached struct{ err error }
 // attach verifies the credential and makes the connection the session; the one
 // before it is closed (azure-iot-wire 2.1).
 func (d *deviceActor) attach(m *attach) *attached {
-	id, err := d.node.identity(m.ctx, d.id)
+	id, err := d.node.identity(m.ctx, d.ref)
 	if err != nil {
 		return &attached{err}
 	}
@@ -133,10 +133,10 @@ func (d *deviceActor) notice(m partition.Notice) {
 	case partition.NoticeIdentity:
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
-		id, err := d.node.identity(ctx, d.id)
+		id, err := d.node.identity(ctx, d.ref)
 		if err == nil {
 			err = d.current.Check(id)
-		} else if !errors.Is(err, device.ErrNotFound) {
+		} else if !errors.Is(err, device.ErrNotFound) && !errors.Is(err, device.ErrModuleNotFound) {
 			return // the partition moves; the session checks again when it reconnects
 		}
 		if err != nil {
@@ -146,42 +146,48 @@ func (d *deviceActor) notice(m partition.Notice) {
 	}
 }
 
-// identity reads a device's identity, or ErrNotFound.
-func (n *Node) identity(ctx context.Context, id string) (*device.Identity, error) {
+// identity reads an identity, or ErrNotFound or ErrModuleNotFound. A module's
+// has the status of its device, which decides whether it may connect.
+func (n *Node) identity(ctx context.Context, ref device.Ref) (*device.Identity, error) {
 	var found *device.Identity
 	var err error
-	if e := n.devicesDo(ctx, id, func(d *partition.Devices) {
-		var kept *partition.Device
-		if kept, err = d.Get(id); kept != nil {
-			copied := kept.Identity
-			found = &copied
+	if e := n.devicesDo(ctx, ref.Device, func(d *partition.Devices) {
+		var kept, owner *partition.Device
+		if kept, err = d.Get(ref); err != nil || kept == nil {
+			return
 		}
+		copied := kept.Identity
+		if ref.Module != "" {
+			if owner, err = d.Get(device.Ref{Device: ref.Device}); err != nil || owner == nil {
+				return
+			}
+			copied.Status = owner.Identity.Status
+		}
+		found = &copied
 	}); e != nil {
 		return nil, e
 	}
 	if err == nil && found == nil {
-		err = notFound(id)
+		err = ref.NotFound()
 	}
 	return found, err
 }
 
-func notFound(id string) error { return fmt.Errorf("%w: %s", device.ErrNotFound, id) }
-
-// Attach makes a connection the session of a device after its credential has
-// been verified against the identity; the errors are Check's, ErrNotFound,
-// ErrUnavailable or ErrBusy.
-func (n *Node) Attach(ctx context.Context, deviceID string, a Attachment) error {
-	answer, err := n.cluster.Request(ctx, deviceID, &attach{Attachment: a, ctx: ctx})
+// Attach makes a connection the session of a device or module after its
+// credential has been verified against the identity; the errors are Check's,
+// ErrNotFound, ErrModuleNotFound, ErrUnavailable or ErrBusy.
+func (n *Node) Attach(ctx context.Context, ref device.Ref, a Attachment) error {
+	answer, err := n.cluster.Request(ctx, ref.String(), &attach{Attachment: a, ctx: ctx})
 	if err != nil {
-		return fmt.Errorf("attach device %s: %w", deviceID, err)
+		return fmt.Errorf("attach %s: %w", ref, err)
 	}
 	if r, ok := answer.(*attached); ok {
 		return r.err
 	}
-	return fmt.Errorf("attach device %s: %w", deviceID, ErrUnavailable)
+	return fmt.Errorf("attach %s: %w", ref, ErrUnavailable)
 }
 
 // Detach ends a session; it does nothing when a newer one has taken its place.
-func (n *Node) Detach(deviceID, session string) {
-	n.sendLater(deviceID, &detach{session}, 0)
+func (n *Node) Detach(ref device.Ref, session string) {
+	n.sendLater(ref.String(), &detach{session}, 0)
 }

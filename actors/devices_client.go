@@ -43,46 +43,77 @@ func (n *Node) Publish(ctx context.Context, m Telemetry, done func(error)) {
 
 var kindTelemetry = []byte(device.KindTelemetry)
 
+// Connection is the beginning or end of a session.
+type Connection struct {
+	Ref       device.Ref
+	Session   string
+	Connected bool
+	ModelID   string // what a session that begins says it is, "" if nothing
+	Audit     device.Audit
+}
+
 // Presence appends a connect or disconnect of a session; nobody waits for it.
-func (n *Node) Presence(ctx context.Context, deviceID, session string, connected bool, a device.Audit) {
+func (n *Node) Presence(ctx context.Context, c Connection) {
 	kind := device.KindDisconnected
-	if connected {
+	if c.Connected {
 		kind = device.KindConnected
 	}
-	h := append(auditHeaders(a),
+	h := append(controlHeaders(c.Ref, c.Audit),
 		eventlog.Header{Key: device.HeaderKind, Value: []byte(kind)},
-		eventlog.Header{Key: device.HeaderSession, Value: []byte(session)})
-	n.append(ctx, &eventlog.Record{Topic: n.topics.deviceLog, Key: []byte(deviceID), Headers: h}, func(err error) {
+		eventlog.Header{Key: device.HeaderSession, Value: []byte(c.Session)})
+	if c.Connected && c.ModelID != "" {
+		h = append(h, eventlog.Header{Key: device.HeaderModel, Value: []byte(c.ModelID)})
+	}
+	n.append(ctx, &eventlog.Record{Topic: n.topics.deviceLog, Key: []byte(c.Ref.Device), Headers: h}, func(err error) {
 		if err != nil {
 			n.logger.Warn("append presence", "kind", kind, "err", err)
 		}
 	})
 }
 
-// PatchReported merges a patch into a device's reported properties; done runs
+// PatchReported merges a patch into an entity's reported properties; done runs
 // once, when the patch has been applied, with the new version.
-func (n *Node) PatchReported(ctx context.Context, deviceID string, patch []byte, a device.Audit, done func(int64, error)) (cancel func()) {
-	return n.submit(ctx, device.KindReported, deviceID, patch, auditHeaders(a), func(r partition.Reply) { done(r.Version, r.Err) })
+func (n *Node) PatchReported(ctx context.Context, ref device.Ref, patch []byte, a device.Audit, done func(int64, error)) (cancel func()) {
+	return n.submit(ctx, device.KindReported, ref.Device, patch, controlHeaders(ref, a), func(r partition.Reply) { done(r.Version, r.Err) })
 }
 
-// Identity returns one device, or device.ErrNotFound.
-func (n *Node) Identity(ctx context.Context, id string) (device.Entry, error) {
-	doc, err := n.Twin(ctx, id)
+// Identity returns one device or module, or device.ErrNotFound or
+// device.ErrModuleNotFound.
+func (n *Node) Identity(ctx context.Context, ref device.Ref) (device.Entry, error) {
+	doc, err := n.Twin(ctx, ref)
 	return doc.Entry, err
 }
 
-// Twin returns a device with its twin, or device.ErrNotFound.
-func (n *Node) Twin(ctx context.Context, id string) (device.Document, error) {
+// Modules returns the modules of a device in order of id, or device.ErrNotFound.
+func (n *Node) Modules(ctx context.Context, deviceID string) ([]device.Entry, error) {
+	var list []partition.Device
+	var known bool
+	var err error
+	if e := n.devicesDo(ctx, deviceID, func(d *partition.Devices) { list, known, err = d.Modules(deviceID) }); e != nil {
+		return nil, e
+	}
+	if err == nil && !known {
+		err = device.Ref{Device: deviceID}.NotFound()
+	}
+	entries := make([]device.Entry, len(list))
+	for i := range list {
+		entries[i] = list[i].Entry
+	}
+	return entries, err
+}
+
+// Twin returns a device or module with its twin; errors are those of Identity.
+func (n *Node) Twin(ctx context.Context, ref device.Ref) (device.Document, error) {
 	var doc *partition.Device
 	var err error
-	if e := n.devicesDo(ctx, id, func(d *partition.Devices) { doc, err = d.Get(id) }); e != nil {
+	if e := n.devicesDo(ctx, ref.Device, func(d *partition.Devices) { doc, err = d.Get(ref) }); e != nil {
 		return device.Document{}, e
 	}
 	if err != nil {
 		return device.Document{}, err
 	}
 	if doc == nil {
-		return device.Document{}, notFound(id)
+		return device.Document{}, ref.NotFound()
 	}
 	return doc.Document, nil
 }
@@ -111,25 +142,27 @@ func (n *Node) Identities(ctx context.Context, after string, limit int) ([]devic
 	return all[:min(len(all), limit)], nil
 }
 
-// PutIdentity creates or updates a device by the rules of device.Change.
+// PutIdentity creates or updates a device or module by the rules of
+// device.Change.
 func (n *Node) PutIdentity(ctx context.Context, c device.Change) (device.Entry, error) {
 	body, err := c.AppendBinary(nil)
 	if err != nil {
 		return device.Entry{}, err
 	}
-	r, err := n.call(ctx, device.KindIdentity, c.Wanted.DeviceID, body, auditHeaders(c.Audit))
+	r, err := n.call(ctx, device.KindIdentity, c.Wanted.DeviceID, body, controlHeaders(c.Wanted.Ref(), c.Audit))
 	return r.Document.Entry, err
 }
 
-// DeleteIdentity deletes a device and its twin; ifMatch is "", "*" or an etag.
-func (n *Node) DeleteIdentity(ctx context.Context, id, ifMatch string, a device.Audit) error {
-	_, err := n.call(ctx, device.KindDelete, id, nil, withIfMatch(auditHeaders(a), ifMatch))
+// DeleteIdentity deletes a module, or a device with its modules, and the twins;
+// ifMatch is "", "*" or an etag.
+func (n *Node) DeleteIdentity(ctx context.Context, ref device.Ref, ifMatch string, a device.Audit) error {
+	_, err := n.call(ctx, device.KindDelete, ref.Device, nil, withIfMatch(controlHeaders(ref, a), ifMatch))
 	return err
 }
 
 // PatchTwin changes tags and desired properties.
 func (n *Node) PatchTwin(ctx context.Context, c device.TwinChange) (device.Document, error) {
-	h := withIfMatch(auditHeaders(c.Audit), c.IfMatch)
+	h := withIfMatch(controlHeaders(c.Ref(), c.Audit), c.IfMatch)
 	if c.Replace {
 		h = append(h, eventlog.Header{Key: device.HeaderReplace, Value: []byte("true")})
 	}

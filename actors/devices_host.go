@@ -50,7 +50,7 @@ func (n *Node) restoreDevices(ctx context.Context, p int32, r restoring) (core, 
 	}
 	d, err := partition.NewDevices(partition.DevicesOptions{
 		Partition: p, State: r.store,
-		StateTopic: n.topics.state, TwinsTopic: n.topics.twins,
+		StateTopic: n.topics.state, TwinsTopic: n.topics.twins, EventsTopic: n.topics.events, Hub: n.options.Hub,
 		DeadLetter: n.topics.deadLetter, Source: n.topics.deviceLog, Routing: n.routingTopics(),
 	}, from)
 	if err != nil {
@@ -95,7 +95,7 @@ func (n *Node) deviceEffects(e *partition.Effects) {
 	clear(e.Replies)
 	e.Replies = e.Replies[:0]
 	for _, notice := range e.Notices {
-		if err := n.cluster.Send(notice.DeviceID, notice); err != nil {
+		if err := n.cluster.Send(notice.Ref.String(), notice); err != nil {
 			n.metrics.busy.Inc()
 		}
 	}

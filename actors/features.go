@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/gemello/gemello/device"
 	"github.com/gemello/gemello/ingest"
 )
 
@@ -43,8 +44,8 @@ func (d *deviceActor) endSession() {
 
 // Ready tells the device's actor what the session's client has subscribed to. It
 // does not block.
-func (n *Node) Ready(deviceID, session string, f ingest.Feature, on bool) {
-	n.sendLater(deviceID, &featureChange{session, f, on}, 0)
+func (n *Node) Ready(ref device.Ref, session string, f ingest.Feature, on bool) {
+	n.sendLater(ref.String(), &featureChange{session, f, on}, 0)
 }
 
 // Messages that must not get lost are sent again while a mailbox is full.
@@ -53,12 +54,12 @@ const (
 	resends     = 100
 )
 
-func (n *Node) sendLater(deviceID string, msg any, tries int) {
-	err := n.cluster.Send(deviceID, msg)
+func (n *Node) sendLater(entity string, msg any, tries int) {
+	err := n.cluster.Send(entity, msg)
 	switch {
 	case err == nil:
 	case isBusy(err) && tries < resends:
-		time.AfterFunc(resendAfter, func() { n.sendLater(deviceID, msg, tries+1) })
+		time.AfterFunc(resendAfter, func() { n.sendLater(entity, msg, tries+1) })
 	default:
 		n.metrics.busy.Inc()
 	}

@@ -73,7 +73,7 @@ func (n *Node) historyStart(ctx context.Context, id string, p int32, start int64
 	if start == 0 {
 		return 0, nil
 	}
-	doc, err := n.Twin(ctx, id)
+	doc, err := n.Twin(ctx, device.Ref{Device: id})
 	if err != nil {
 		return 0, err
 	}

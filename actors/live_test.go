@@ -263,7 +263,7 @@ func TestTwinsDoNotWaitForSlowPipelines(t *testing.T) {
 			t.Fatal(err)
 		}
 		done := make(chan error, 1)
-		h.node.PatchReported(ctx, id, []byte(`{"a":1}`), device.Audit{}, func(_ int64, err error) { done <- err })
+		h.node.PatchReported(ctx, device.Ref{Device: id}, []byte(`{"a":1}`), device.Audit{}, func(_ int64, err error) { done <- err })
 		select {
 		case err := <-done:
 			if err != nil {

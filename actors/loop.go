@@ -268,7 +268,7 @@ func (t *term) produce(ctx context.Context, c *commit) error {
 		o := e.Output(i)
 		r := &slab[i]
 		r.Topic, r.Partition, r.Key, r.Value, r.Timestamp, r.Headers = o.Topic, -1, o.Key, o.Value, c.started, nil
-		if o.Topic == t.node.topics.state {
+		if o.Alongside || o.Topic == t.node.topics.state {
 			r.Partition = t.partition // also what has more in its key than the device id
 		}
 		from := len(headers)

@@ -74,7 +74,7 @@ func (d *deviceActor) invoke(ctx actor.Context, m *invoke) {
 	c := &methodCall{invoke: *m, rid: d.node.nextRID(), reply: func(r *invoked) { root.Send(sender, r) }}
 	q := &d.methods
 	if len(q.calls) >= methodsPerDevice {
-		c.reply(&invoked{err: fmt.Errorf("%w: device %s has %d calls of methods under way", ErrBusy, d.id, methodsPerDevice)})
+		c.reply(&invoked{err: fmt.Errorf("%w: %s has %d calls of methods under way", ErrBusy, d.ref, methodsPerDevice)})
 		return
 	}
 	if d.sendMethod(c) {
@@ -112,7 +112,7 @@ func (d *deviceActor) arm(c *methodCall, after time.Duration) {
 	if c.timer != nil {
 		c.timer.Stop()
 	}
-	node, id, due := d.node, d.id, &methodDue{c.rid, c.sent}
+	node, id, due := d.node, d.ref.String(), &methodDue{c.rid, c.sent}
 	c.timer = time.AfterFunc(after, func() { node.sendLater(id, due, 0) })
 }
 
@@ -172,24 +172,24 @@ func (q *methodQueue) stop() {
 	}
 }
 
-// InvokeMethod has a device run a method and returns its answer. The errors are
+// InvokeMethod has a device or module run a method and returns its answer. The errors are
 // those of MethodCall.Check, device.ErrNotFound, ErrNotOnline, ErrConnection,
 // ErrNoAnswer, ErrBadAnswer, or ErrBusy and ErrUnavailable. When ctx ends first
 // the device may have run the method all the same.
-func (n *Node) InvokeMethod(ctx context.Context, deviceID string, c device.MethodCall) (device.MethodResult, error) {
+func (n *Node) InvokeMethod(ctx context.Context, ref device.Ref, c device.MethodCall) (device.MethodResult, error) {
 	start := n.now()
 	n.metrics.methods.inFlight.Inc()
-	r, err := n.invokeMethod(ctx, deviceID, c)
+	r, err := n.invokeMethod(ctx, ref, c)
 	n.metrics.methods.inFlight.Dec()
 	n.metrics.methods.calls.WithLabelValues(methodResult(err)).Inc()
 	if err != nil {
-		return device.MethodResult{}, fmt.Errorf("method of device %s: %w", deviceID, err)
+		return device.MethodResult{}, fmt.Errorf("method of %s: %w", ref, err)
 	}
 	n.metrics.methods.seconds.Observe(n.now().Sub(start).Seconds())
 	return r, nil
 }
 
-func (n *Node) invokeMethod(ctx context.Context, deviceID string, c device.MethodCall) (device.MethodResult, error) {
+func (n *Node) invokeMethod(ctx context.Context, ref device.Ref, c device.MethodCall) (device.MethodResult, error) {
 	none := device.MethodResult{}
 	if err := c.Check(); err != nil {
 		return none, err
@@ -202,14 +202,14 @@ func (n *Node) invokeMethod(ctx context.Context, deviceID string, c device.Metho
 	defer n.methodBytes.Add(-size)
 	if c.ConnectTimeout > 0 {
 		// Nobody waits for a device that does not exist.
-		if _, err := n.identity(ctx, deviceID); err != nil {
+		if _, err := n.identity(ctx, ref); err != nil {
 			return none, err
 		}
 	}
 	// The actor keeps the time; this is for the case that its messages are lost.
 	limit, cancel := context.WithTimeout(ctx, c.ConnectTimeout+c.ResponseTimeout+methodGrace)
 	defer cancel()
-	answer, err := n.cluster.Request(limit, deviceID, &invoke{c})
+	answer, err := n.cluster.Request(limit, ref.String(), &invoke{c})
 	switch {
 	case err == nil:
 	case ctx.Err() != nil:
@@ -226,7 +226,7 @@ func (n *Node) invokeMethod(ctx context.Context, deviceID string, c device.Metho
 		return none, ErrUnavailable
 	}
 	if errors.Is(r.err, device.ErrNotOnline) && c.ConnectTimeout <= 0 {
-		if _, err := n.identity(ctx, deviceID); err != nil {
+		if _, err := n.identity(ctx, ref); err != nil {
 			return none, err
 		}
 	}
@@ -240,11 +240,11 @@ func (n *Node) invokeMethod(ctx context.Context, deviceID string, c device.Metho
 const methodGrace = 5 * time.Second
 
 // MethodResponse is a device's answer to a method.
-func (n *Node) MethodResponse(deviceID, rid string, status int, payload []byte) {
+func (n *Node) MethodResponse(ref device.Ref, rid string, status int, payload []byte) {
 	if len(payload) > device.MaxMethodPayload {
 		payload = payload[:device.MaxMethodPayload+1] // enough to be refused
 	}
-	if err := n.cluster.Send(deviceID, &methodAnswer{rid, status, payload}); err != nil {
+	if err := n.cluster.Send(ref.String(), &methodAnswer{rid, status, payload}); err != nil {
 		n.metrics.methods.dropped.WithLabelValues("busy").Inc()
 	}
 }
@@ -262,7 +262,7 @@ func methodResult(err error) string {
 		name string
 	}{
 		{device.ErrNotOnline, "not_online"}, {device.ErrConnection, "connection_closed"}, {device.ErrNoAnswer, "no_answer"},
-		{device.ErrBadAnswer, "bad_answer"}, {device.ErrNotFound, "not_found"}, {ErrBusy, "busy"},
+		{device.ErrBadAnswer, "bad_answer"}, {device.ErrNotFound, "not_found"}, {device.ErrModuleNotFound, "not_found"}, {ErrBusy, "busy"},
 		{device.ErrArgument, "invalid"}, {device.ErrFormat, "invalid"}, {device.ErrTooLarge, "invalid"},
 		{context.Canceled, "canceled"}, {context.DeadlineExceeded, "canceled"},
 	} {

@@ -80,11 +80,11 @@ func (c *caller) create(id string) {
 func (c *caller) attach(session string, subscribed bool) *phone {
 	c.t.Helper()
 	p := newPhone()
-	if err := c.node.Attach(c.t.Context(), called, actors.Attachment{ID: session, Session: p, Check: func(*device.Identity) error { return nil }}); err != nil {
+	if err := c.node.Attach(c.t.Context(), device.Ref{Device: called}, actors.Attachment{ID: session, Session: p, Check: func(*device.Identity) error { return nil }}); err != nil {
 		c.t.Fatal(err)
 	}
 	if subscribed {
-		c.node.Ready(called, session, ingest.FeatureMethods, true)
+		c.node.Ready(device.Ref{Device: called}, session, ingest.FeatureMethods, true)
 	}
 	return p
 }
@@ -106,7 +106,7 @@ func (c *caller) callDevice(id string, m device.MethodCall) <-chan outcome {
 		m.ResponseTimeout = time.Minute
 	}
 	go func() {
-		r, err := c.node.InvokeMethod(context.WithoutCancel(c.t.Context()), id, m)
+		r, err := c.node.InvokeMethod(context.WithoutCancel(c.t.Context()), device.Ref{Device: id}, m)
 		done <- outcome{r, err}
 	}()
 	return done
@@ -153,7 +153,7 @@ func TestMethodGoesToDeviceAndBack(t *testing.T) {
 		if q.name != "a*b" || q.payload != tt.payload {
 			t.Errorf("the device got %+v", q)
 		}
-		c.node.MethodResponse(called, q.rid, 207, []byte(tt.answer))
+		c.node.MethodResponse(device.Ref{Device: called}, q.rid, 207, []byte(tt.answer))
 		if got := await(t, done, "answer"); got.err != nil || got.Status != 207 || string(got.Payload) != tt.want {
 			t.Errorf("%s: %d %s, %v", tt.answer, got.Status, got.Payload, got.err)
 		}
@@ -201,11 +201,11 @@ func TestMethodWaitsForDeviceToComeAndSubscribe(t *testing.T) {
 		c.eventually("the call", func() bool { return c.metric("method_calls_in_flight", "") == float64(i+1) })
 	}
 	p := c.attach("s1", false)
-	c.node.Ready(called, "other", ingest.FeatureMethods, true) // not the current session's
-	c.node.Ready(called, "s1", ingest.FeatureMethods, true)
+	c.node.Ready(device.Ref{Device: called}, "other", ingest.FeatureMethods, true) // not the current session's
+	c.node.Ready(device.Ref{Device: called}, "s1", ingest.FeatureMethods, true)
 	for i := range done {
 		q := await(t, p.methods, "request")
-		c.node.MethodResponse(called, q.rid, i, nil)
+		c.node.MethodResponse(device.Ref{Device: called}, q.rid, i, nil)
 	}
 	for _, d := range done {
 		if got := await(t, d, "answer"); got.err != nil {
@@ -226,8 +226,8 @@ func TestMethodTimesOut(t *testing.T) {
 	if got := await(t, done, "end"); !errors.Is(got.err, device.ErrNoAnswer) {
 		t.Errorf("no answer: %v", got.err)
 	}
-	c.node.MethodResponse(called, q.rid, 200, nil)
-	c.node.MethodResponse(called, "never asked", 200, nil)
+	c.node.MethodResponse(device.Ref{Device: called}, q.rid, 200, nil)
+	c.node.MethodResponse(device.Ref{Device: called}, "never asked", 200, nil)
 	c.eventually("the late answers' count", func() bool { return c.metric("method_answers_dropped_total", "late") == 2 })
 }
 
@@ -238,7 +238,7 @@ func TestMethodFailsAtOnceWhenItsConnectionEnds(t *testing.T) {
 		name string
 		end  func()
 	}{
-		{"lost", func() { c.node.Detach(called, "lost") }},
+		{"lost", func() { c.node.Detach(device.Ref{Device: called}, "lost") }},
 		{"taken over", func() { c.attach("newer", true) }},
 		{"disabled", func() {
 			_, err := c.node.PutIdentity(t.Context(), device.Change{IfMatch: "*", Wanted: device.Identity{
@@ -250,7 +250,7 @@ func TestMethodFailsAtOnceWhenItsConnectionEnds(t *testing.T) {
 		}},
 	} {
 		p := newPhone()
-		if err := c.node.Attach(t.Context(), called, actors.Attachment{ID: tt.name, Session: p, Check: func(id *device.Identity) error {
+		if err := c.node.Attach(t.Context(), device.Ref{Device: called}, actors.Attachment{ID: tt.name, Session: p, Check: func(id *device.Identity) error {
 			if id.Status != device.Enabled {
 				return device.ErrNotOnline
 			}
@@ -258,14 +258,14 @@ func TestMethodFailsAtOnceWhenItsConnectionEnds(t *testing.T) {
 		}}); err != nil {
 			t.Fatal(err)
 		}
-		c.node.Ready(called, tt.name, ingest.FeatureMethods, true)
+		c.node.Ready(device.Ref{Device: called}, tt.name, ingest.FeatureMethods, true)
 		done := c.call(device.MethodCall{})
 		q := await(t, p.methods, "request")
 		tt.end()
 		if got := await(t, done, "end"); !errors.Is(got.err, device.ErrConnection) {
 			t.Errorf("%s: %v", tt.name, got.err)
 		}
-		c.node.MethodResponse(called, q.rid, 200, nil) // too late
+		c.node.MethodResponse(device.Ref{Device: called}, q.rid, 200, nil) // too late
 	}
 	c.eventually("the late answers' count", func() bool { return c.metric("method_answers_dropped_total", "late") == 3 })
 }
@@ -285,7 +285,7 @@ func TestMethodsOfOneDeviceAreBounded(t *testing.T) {
 		t.Errorf("call %d: %v", most+1, got.err)
 	}
 	for i := range rids { // in the opposite order
-		c.node.MethodResponse(called, rids[most-1-i], i, nil)
+		c.node.MethodResponse(device.Ref{Device: called}, rids[most-1-i], i, nil)
 	}
 	seen := map[int]bool{}
 	for i, d := range done {
@@ -307,7 +307,7 @@ func TestAnswersThatCannotBePassedOnAreSaidSo(t *testing.T) {
 	for _, answer := range []string{"?", "{", "ok", "\xff", `"` + strings.Repeat("x", device.MaxMethodPayload) + `"`, strings.Repeat(" 1", 2*device.MaxMethodPayload)} {
 		done := c.call(device.MethodCall{})
 		q := await(t, p.methods, "request")
-		c.node.MethodResponse(called, q.rid, 200, []byte(answer))
+		c.node.MethodResponse(device.Ref{Device: called}, q.rid, 200, []byte(answer))
 		if got := await(t, done, "end"); !errors.Is(got.err, device.ErrBadAnswer) {
 			t.Errorf("%.10q: %v", answer, got.err)
 		}
@@ -319,7 +319,7 @@ func TestMethodsEndWithTheNode(t *testing.T) {
 	p := c.attach("s1", true)
 	sent := c.call(device.MethodCall{})
 	await(t, p.methods, "request")
-	c.node.Detach(called, "s1")
+	c.node.Detach(device.Ref{Device: called}, "s1")
 	if got := await(t, sent, "end"); !errors.Is(got.err, device.ErrConnection) {
 		t.Errorf("sent: %v", got.err)
 	}

@@ -32,9 +32,9 @@ func (n *Node) Documents(ctx context.Context, p int32, after string, limit int) 
 	return docs, nil
 }
 
-// ImportReported merges a patch into a device's reported properties for a caller
+// ImportReported merges a patch into an entity's reported properties for a caller
 // that waits.
-func (n *Node) ImportReported(ctx context.Context, deviceID string, patch []byte, a device.Audit) error {
-	_, err := n.call(ctx, device.KindReported, deviceID, patch, auditHeaders(a))
+func (n *Node) ImportReported(ctx context.Context, ref device.Ref, patch []byte, a device.Audit) error {
+	_, err := n.call(ctx, device.KindReported, ref.Device, patch, controlHeaders(ref, a))
 	return err
 }

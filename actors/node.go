@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/gemello/gemello/actors/partition"
+	"github.com/gemello/gemello/device"
 	"github.com/gemello/gemello/persistence/eventlog"
 	"github.com/gemello/gemello/persistence/store"
 	"github.com/gemello/gemello/windows"
@@ -133,7 +134,7 @@ func (n *Node) start(ctx, feeds context.Context, adopt bool) error {
 	n.budget = windows.NewBudget(n.options.StateBudget)
 	if n.cluster, err = n.options.Cluster(ClusterNeeds{
 		Node:        n.options.Node,
-		Partitions:  n.partitionOf,
+		Partitions:  func(entity string) int32 { return n.partitionOf(device.ParseRef(entity).Device) },
 		DeviceProps: n.deviceProps,
 		Now:         n.options.Now,
 		Logger:      n.logger,

@@ -124,7 +124,7 @@ func TestQueryOverAllPartitions(t *testing.T) {
 	if rows := h.ask("SELECT TOP 5 * FROM devices", 2, nil); len(rows) != 5 {
 		t.Errorf("TOP 5 gave %d rows", len(rows))
 	}
-	doc, err := h.node.Twin(t.Context(), "d003")
+	doc, err := h.node.Twin(t.Context(), device.Ref{Device: "d003"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,7 +149,7 @@ func TestContinuationHoldsUnderChangesAndRestarts(t *testing.T) {
 		h.put(100 + page)
 		h.tag("d007", fmt.Sprintf(`{"page":%d}`, page))
 		if page == 2 {
-			if err := h.node.DeleteIdentity(t.Context(), "d029", "*", device.Audit{}); err != nil {
+			if err := h.node.DeleteIdentity(t.Context(), device.Ref{Device: "d029"}, "*", device.Audit{}); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -72,6 +72,16 @@ func (n *Node) append(ctx context.Context, r *eventlog.Record, done func(error))
 	})
 }
 
+// controlHeaders say whom a control record is about, beside its key, and who
+// asked for it.
+func controlHeaders(ref device.Ref, a device.Audit) []eventlog.Header {
+	h := auditHeaders(a)
+	if ref.Module != "" {
+		h = append(h, eventlog.Header{Key: device.HeaderModule, Value: []byte(ref.Module)})
+	}
+	return h
+}
+
 // auditHeaders say who asked for a control record.
 func auditHeaders(a device.Audit) []eventlog.Header {
 	h := make([]eventlog.Header, 0, 8)

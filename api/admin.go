@@ -228,6 +228,20 @@ func (a *Admin) routes(c *call) map[string]adminOperation {
 			"PUT":    {"put_device", noHub, a.putDevice},
 			"DELETE": {"delete_device", noHub, a.deleteDevice},
 		}
+	case n == 5 && c.word(2, "devices") && c.word(4, "modules"):
+		return map[string]adminOperation{"GET": {"list_modules", noHub, a.listModules}}
+	case n == 6 && c.word(2, "devices") && c.word(4, "modules"):
+		return map[string]adminOperation{
+			"GET":    {"get_module", noHub, a.getDevice},
+			"PUT":    {"put_module", noHub, a.putDevice},
+			"DELETE": {"delete_module", noHub, a.deleteDevice},
+		}
+	case n == 6 && c.word(2, "twins") && c.word(4, "modules"):
+		return map[string]adminOperation{
+			"GET":   {"get_module_twin", noHub, a.getTwin},
+			"PATCH": {"patch_module_twin", noHub, a.patchTwin},
+			"PUT":   {"replace_module_twin", noHub, a.patchTwin},
+		}
 	case n == 4 && c.word(2, "twins"):
 		return map[string]adminOperation{
 			"GET":   {"get_twin", noHub, a.getTwin},
@@ -243,6 +257,8 @@ func (a *Admin) routes(c *call) map[string]adminOperation {
 		}
 	case n == 5 && c.word(2, "twins") && c.word(4, "methods"):
 		return map[string]adminOperation{"POST": {"invoke_method", a.o.Methods == nil, a.invokeMethod}}
+	case n == 7 && c.word(2, "twins") && c.word(4, "modules") && c.word(6, "methods"):
+		return map[string]adminOperation{"POST": {"invoke_module_method", a.o.Methods == nil, a.invokeMethod}}
 	case n == 3 && c.word(2, "pipelines"):
 		return map[string]adminOperation{"GET": {"list_pipelines", noPipelines, a.listPipelines}}
 	case n == 4 && c.word(2, "pipelines"):

@@ -11,11 +11,17 @@ import (
 	"github.com/gemello/gemello/device/credential"
 )
 
-// adminID is the device id in the path of the admin API, where ids are always
-// percent-encoded.
-func (c *call) adminID() (string, error) {
-	id := c.path[3]
-	return id, device.ValidID(id)
+// adminRef is the device, or module, in the path of the admin API, where ids are
+// always percent-encoded.
+func (c *call) adminRef() (device.Ref, error) { return refIn(c.path[2:]) }
+
+// adminDevice is adminRef for what only devices have.
+func (c *call) adminDevice() (string, error) {
+	ref, err := c.adminRef()
+	if err == nil && ref.Module != "" {
+		err = ErrNotYet
+	}
+	return ref.Device, err
 }
 
 func (a *Admin) listDevices(ctx context.Context, c *call) error {
@@ -48,11 +54,11 @@ func (a *Admin) listDevices(ctx context.Context, c *call) error {
 }
 
 func (a *Admin) getDevice(ctx context.Context, c *call) error {
-	id, err := c.adminID()
+	ref, err := c.adminRef()
 	if err != nil {
 		return err
 	}
-	e, err := a.o.Hub.Identity(ctx, id)
+	e, err := a.o.Hub.Identity(ctx, ref)
 	if err != nil {
 		return err
 	}
@@ -71,7 +77,7 @@ func (a *Admin) replyDevice(c *call, status int, e device.Entry) error {
 // putDevice creates with If-None-Match: *, updates with If-Match, and does what
 // fits without either.
 func (a *Admin) putDevice(ctx context.Context, c *call) error {
-	id, err := c.adminID()
+	ref, err := c.adminRef()
 	if err != nil {
 		return err
 	}
@@ -84,7 +90,7 @@ func (a *Admin) putDevice(ctx context.Context, c *call) error {
 	if create && match != "" {
 		return fmt.Errorf("%w: If-Match and If-None-Match exclude each other", device.ErrArgument)
 	}
-	change, err := in.change(id, match, a.o.Sealer, a.random, c.audit)
+	change, err := in.change(ref, match, a.o.Sealer, a.random, c.audit)
 	if err != nil {
 		return err
 	}
@@ -93,7 +99,7 @@ func (a *Admin) putDevice(ctx context.Context, c *call) error {
 		status = http.StatusCreated
 	}
 	e, err := a.o.Hub.PutIdentity(ctx, change)
-	if match == "" && !create && errors.Is(err, device.ErrExists) {
+	if match == "" && !create && (errors.Is(err, device.ErrExists) || errors.Is(err, device.ErrModuleExists)) {
 		status = http.StatusOK
 		change.IfMatch = "*"
 		e, err = a.o.Hub.PutIdentity(ctx, change)
@@ -105,25 +111,25 @@ func (a *Admin) putDevice(ctx context.Context, c *call) error {
 }
 
 func (a *Admin) deleteDevice(ctx context.Context, c *call) error {
-	id, err := c.adminID()
+	ref, err := c.adminRef()
 	if err != nil {
 		return err
 	}
-	if err := a.o.Hub.DeleteIdentity(ctx, id, ifMatch(c.r.Header), c.audit); err != nil {
+	if err := a.o.Hub.DeleteIdentity(ctx, ref, ifMatch(c.r.Header), c.audit); err != nil {
 		return err
 	}
 	return c.empty(http.StatusNoContent)
 }
 
 func (a *Admin) getTwin(ctx context.Context, c *call) error {
-	id, err := c.adminID()
+	ref, err := c.adminRef()
 	if err != nil {
 		return err
 	}
 	if q := c.r.URL.Query(); q.Has("at") || q.Has("version") {
-		return a.pastTwin(c, id)
+		return a.pastTwin(c, ref)
 	}
-	d, err := a.o.Hub.Twin(ctx, id)
+	d, err := a.o.Hub.Twin(ctx, ref)
 	if err != nil {
 		return err
 	}
@@ -131,7 +137,7 @@ func (a *Admin) getTwin(ctx context.Context, c *call) error {
 }
 
 func (a *Admin) patchTwin(ctx context.Context, c *call) error {
-	id, err := c.adminID()
+	ref, err := c.adminRef()
 	if err != nil {
 		return err
 	}
@@ -140,7 +146,7 @@ func (a *Admin) patchTwin(ctx context.Context, c *call) error {
 		return err
 	}
 	d, err := a.o.Hub.PatchTwin(ctx, device.TwinChange{
-		DeviceID: id, Body: body, Replace: c.r.Method == http.MethodPut,
+		DeviceID: ref.Device, ModuleID: ref.Module, Body: body, Replace: c.r.Method == http.MethodPut,
 		IfMatch: ifMatch(c.r.Header), Audit: c.audit,
 	})
 	if err != nil {
@@ -149,8 +155,8 @@ func (a *Admin) patchTwin(ctx context.Context, c *call) error {
 	return c.replyTwin(d)
 }
 
-// connectionString answers with the connection string of a policy or device. It
-// is a view of a key, so it is logged with its name.
+// connectionString answers with the connection string of a policy, device or
+// module. It is a view of a key, so it is logged with its name.
 func (a *Admin) connectionString(ctx context.Context, c *call) error {
 	q := c.r.URL.Query()
 	if len(a.o.Hostnames) == 0 {
@@ -160,7 +166,7 @@ func (a *Admin) connectionString(ctx context.Context, c *call) error {
 	if h := q.Get("hostname"); h != "" {
 		cs.HostName = h
 	}
-	name, id := q.Get("policy"), q.Get("device")
+	name, id, module := q.Get("policy"), q.Get("device"), q.Get("module")
 	slot := q.Get("key")
 	if slot == "" {
 		slot = credential.Primary
@@ -176,8 +182,8 @@ func (a *Admin) connectionString(ctx context.Context, c *call) error {
 		return fmt.Errorf("%w: key %.20q, allowed are %s and %s", device.ErrArgument, slot, credential.Primary, credential.Secondary)
 	case (name == "") == (id == ""):
 		return fmt.Errorf("%w: one of policy and device is needed", device.ErrArgument)
-	case q.Get("module") != "":
-		return errModules
+	case id == "" && module != "":
+		return fmt.Errorf("%w: module needs device", device.ErrArgument)
 	case name != "":
 		p, ok := a.o.Policies.Policy(name)
 		if !ok {
@@ -185,10 +191,11 @@ func (a *Admin) connectionString(ctx context.Context, c *call) error {
 		}
 		cs.KeyName, cs.Key = p.Name, pick(p.Keys)
 	default:
-		if err := device.ValidID(id); err != nil {
+		ref := device.Ref{Device: id, Module: module}
+		if err := ref.Valid(); err != nil {
 			return err
 		}
-		e, err := a.o.Hub.Identity(ctx, id)
+		e, err := a.o.Hub.Identity(ctx, ref)
 		if err != nil {
 			return err
 		}
@@ -196,10 +203,10 @@ func (a *Admin) connectionString(ctx context.Context, c *call) error {
 		if err != nil {
 			return err
 		}
-		cs.DeviceID, cs.Key = id, pick(keys)
+		cs.DeviceID, cs.ModuleID, cs.Key = id, module, pick(keys)
 		cs.X509 = e.Identity.Auth.Type != device.AuthSAS
 	}
-	a.log.Info("connection string shown", "policy", name, "device", id, "address", c.r.RemoteAddr, "request", c.requestID)
+	a.log.Info("connection string shown", "policy", name, "device", id, "module", module, "address", c.r.RemoteAddr, "request", c.requestID)
 	return c.reply(http.StatusOK, marshal(struct {
 		ConnectionString string `json:"connectionString"`
 	}{cs.Reveal()}))

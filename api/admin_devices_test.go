@@ -97,7 +97,7 @@ func TestConnectionStringsOverTheAdminAPI(t *testing.T) {
 	wantAdminError(t, b.call("GET", "/api/v1/connection-string?policy=a&device=b", ""), 400, "ArgumentInvalid")
 	wantAdminError(t, b.call("GET", "/api/v1/connection-string?policy=nobody", ""), 404, "NotFound")
 	wantAdminError(t, b.call("GET", "/api/v1/connection-string?device=nobody", ""), 404, "DeviceNotFound")
-	wantAdminError(t, b.call("GET", "/api/v1/connection-string?device=d1&module=m", ""), 501, "NotImplemented")
+	wantAdminError(t, b.call("GET", "/api/v1/connection-string?device=d1&module=m", ""), 404, "ModuleNotFound")
 	log := b.logged.String()
 	if !strings.Contains(log, "policy=service") || strings.Contains(log, b.policies["service"].Keys.Primary.Reveal()) || strings.Contains(log, testToken) {
 		t.Errorf("log: %s", log)

@@ -35,7 +35,6 @@ type importer struct {
 type importRecord struct {
 	deviceInput
 	ID         string          `json:"id"`
-	ModuleID   string          `json:"moduleId"`
 	ETag       string          `json:"eTag"`
 	ImportMode string          `json:"importMode"`
 	TwinETag   string          `json:"twinETag"`
@@ -45,6 +44,8 @@ type importRecord struct {
 		Reported json.RawMessage `json:"reported"` // read by imports of the admin API alone
 	} `json:"properties"`
 }
+
+func (r *importRecord) ref() device.Ref { return device.Ref{Device: r.ID, Module: r.ModuleID} }
 
 // bulkError is an item that failed.
 type bulkError struct {
@@ -83,16 +84,16 @@ func (s *Service) bulkDevices(ctx context.Context, c *call) error {
 	}
 	failed := make([]error, len(records))
 	withoutTwin := make([]error, len(records))
-	seen := map[string]bool{}
+	seen := map[device.Ref]bool{}
 	var g errgroup.Group
 	g.SetLimit(bulkWorkers)
 	for i := range records {
-		id := records[i].ID
-		if seen[id] {
-			failed[i] = fmt.Errorf("%w: %.140q", errTwice, id)
+		ref := records[i].ref()
+		if seen[ref] {
+			failed[i] = fmt.Errorf("%w: %.280q", errTwice, ref)
 			continue
 		}
-		seen[id] = true
+		seen[ref] = true
 		g.Go(func() error {
 			failed[i], withoutTwin[i] = s.records().importOne(ctx, &records[i], c.audit)
 			return nil
@@ -126,11 +127,8 @@ func (s *Service) records() *importer { return &importer{s.hub, s.sealer, s.rand
 // importOne carries out one item. twin is the error of setting the twin of a
 // device that was made.
 func (s *importer) importOne(ctx context.Context, r *importRecord, a device.Audit) (err, twin error) {
-	if err := device.ValidID(r.ID); err != nil {
+	if err := r.ref().Valid(); err != nil {
 		return err, nil
-	}
-	if r.ModuleID != "" {
-		return errModules, nil
 	}
 	switch strings.ToLower(r.ImportMode) {
 	case "", "create":
@@ -145,14 +143,14 @@ func (s *importer) importOne(ctx context.Context, r *importRecord, a device.Audi
 			match = given(r.ETag)
 		}
 		err, twin = s.importPut(ctx, r, "", a)
-		if errors.Is(err, device.ErrExists) {
+		if errors.Is(err, device.ErrExists) || errors.Is(err, device.ErrModuleExists) {
 			return s.importPut(ctx, r, match, a)
 		}
 		return err, twin
 	case "delete":
-		return s.hub.DeleteIdentity(ctx, r.ID, "*", a), nil
+		return s.hub.DeleteIdentity(ctx, r.ref(), "*", a), nil
 	case "deleteifmatchetag":
-		return s.hub.DeleteIdentity(ctx, r.ID, given(r.ETag), a), nil
+		return s.hub.DeleteIdentity(ctx, r.ref(), given(r.ETag), a), nil
 	case "updatetwin":
 		return s.importTwin(ctx, r, "*", a), nil
 	case "updatetwinifmatchetag":
@@ -170,7 +168,7 @@ func given(etag string) string {
 }
 
 func (s *importer) importPut(ctx context.Context, r *importRecord, match string, a device.Audit) (err, twin error) {
-	change, err := r.change(r.ID, match, s.sealer, s.random, a)
+	change, err := r.change(r.ref(), match, s.sealer, s.random, a)
 	if err != nil {
 		return err, nil
 	}
@@ -193,6 +191,6 @@ func (s *importer) importTwin(ctx context.Context, r *importRecord, match string
 		patch["properties"] = map[string]any{"desired": r.Properties.Desired}
 	}
 	body := marshal(patch)
-	_, err := s.hub.PatchTwin(ctx, device.TwinChange{DeviceID: r.ID, Body: body, IfMatch: match, Audit: a})
+	_, err := s.hub.PatchTwin(ctx, device.TwinChange{DeviceID: r.ID, ModuleID: r.ModuleID, Body: body, IfMatch: match, Audit: a})
 	return err
 }

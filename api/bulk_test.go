@@ -53,7 +53,6 @@ func TestBulkModes(t *testing.T) {
 		{`{"id":"d","importMode":"updateTwinIfMatchETag","twinETag":"nope","tags":{"x":1}}`, "PreconditionFailed"},
 		{`{"id":"d","importMode":"createOrUpdate"}`, ""},
 		{`{"id":"e","importMode":"createOrUpdate"}`, ""},
-		{`{"id":"e","moduleId":"m","importMode":"create"}`, "NotImplemented"},
 		{`{"id":"d","importMode":"DeleteIfMatchETag","eTag":"nope"}`, "PreconditionFailed"},
 		{`{"id":"d","importMode":"Delete"}`, ""},
 	}

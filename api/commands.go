@@ -102,7 +102,7 @@ const maxCommandBag = 7 << 10
 func escapeBag(s string) string { return strings.ReplaceAll(url.QueryEscape(s), "+", "%20") }
 
 func (a *Admin) sendCommand(ctx context.Context, c *call) error {
-	id, err := c.adminID()
+	id, err := c.adminDevice()
 	if err != nil {
 		return err
 	}
@@ -137,7 +137,7 @@ type commandJSON struct {
 }
 
 func (a *Admin) listCommands(ctx context.Context, c *call) error {
-	id, err := c.adminID()
+	id, err := c.adminDevice()
 	if err != nil {
 		return err
 	}
@@ -166,7 +166,7 @@ type purged struct {
 }
 
 func (a *Admin) purgeCommands(ctx context.Context, c *call) error {
-	id, err := c.adminID()
+	id, err := c.adminDevice()
 	if err != nil {
 		return err
 	}
@@ -181,12 +181,15 @@ func (s *Service) purgeCommands(ctx context.Context, c *call) error {
 	if s.commands == nil {
 		return ErrNotYet
 	}
-	return c.forID(func(id string) error {
-		n, err := s.commands.PurgeCommands(ctx, id, c.audit)
+	return c.forRef(func(ref device.Ref) error {
+		if ref.Module != "" {
+			return ErrNotYet
+		}
+		n, err := s.commands.PurgeCommands(ctx, ref.Device, c.audit)
 		if err != nil {
 			return err
 		}
-		return c.reply(http.StatusOK, marshal(purged{Total: n, DeviceID: id}))
+		return c.reply(http.StatusOK, marshal(purged{Total: n, DeviceID: ref.Device}))
 	})
 }
 

@@ -28,9 +28,11 @@ type deviceJSON struct {
 	Authentication         authenticationJSON `json:"authentication"`
 }
 
-// deviceInput is what is read of a device.
+// deviceInput is what is read of a device or module.
 type deviceInput struct {
 	DeviceID       string              `json:"deviceId"`
+	ModuleID       string              `json:"moduleId"`
+	ManagedBy      string              `json:"managedBy"`
 	Status         string              `json:"status"`
 	StatusReason   string              `json:"statusReason"`
 	Capabilities   *capabilitiesJSON   `json:"capabilities"`
@@ -76,8 +78,15 @@ func nullable(s string) *string {
 // identityTime is how identities spell times: no zone, "never" is year 1.
 func identityTime(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.9999999") }
 
-// render opens the keys and writes the device.
+// render opens the keys and writes the device or module.
 func render(s *credential.Sealer, e device.Entry) ([]byte, error) {
+	if e.Identity.ModuleID != "" {
+		m, err := moduleOf(s, e)
+		if err != nil {
+			return nil, err
+		}
+		return marshal(m), nil
+	}
 	d, err := deviceOf(s, e)
 	if err != nil {
 		return nil, err
@@ -112,19 +121,28 @@ func deviceOf(s *credential.Sealer, e device.Entry) (deviceJSON, error) {
 	return d, nil
 }
 
-// change turns a device as a client sent it into a change of the identity id.
+// change turns a device or module as a client sent it into a change of the
+// identity that ref names.
 // Keys that are absent or empty are made; on an update the current ones stay.
-func (in *deviceInput) change(id, ifMatch string, s *credential.Sealer, random io.Reader, a device.Audit) (device.Change, error) {
+func (in *deviceInput) change(ref device.Ref, ifMatch string, s *credential.Sealer, random io.Reader, a device.Audit) (device.Change, error) {
 	c := device.Change{IfMatch: ifMatch, Audit: a}
-	if in.DeviceID != "" && in.DeviceID != id {
-		return c, fmt.Errorf("%w: the body is of device %.140q, the path of %q", device.ErrArgument, in.DeviceID, id)
+	if in.DeviceID != "" && in.DeviceID != ref.Device {
+		return c, fmt.Errorf("%w: the body is of device %.140q, the path of %q", device.ErrArgument, in.DeviceID, ref.Device)
+	}
+	if in.ModuleID != "" && in.ModuleID != ref.Module {
+		return c, fmt.Errorf("%w: the body is of module %.140q, the path of %q", device.ErrArgument, in.ModuleID, ref)
 	}
 	w := &c.Wanted
-	w.DeviceID, w.StatusReason, w.DeviceScope, w.ParentScopes = id, in.StatusReason, in.DeviceScope, in.ParentScopes
-	w.IoTEdge = in.Capabilities != nil && in.Capabilities.IoTEdge
+	w.DeviceID, w.ModuleID = ref.Device, ref.Module
 	var err error
-	if w.Status, err = device.ParseStatus(in.Status); err != nil {
-		return c, err
+	if ref.Module != "" {
+		w.ManagedBy = in.ManagedBy
+	} else {
+		w.StatusReason, w.DeviceScope, w.ParentScopes = in.StatusReason, in.DeviceScope, in.ParentScopes
+		w.IoTEdge = in.Capabilities != nil && in.Capabilities.IoTEdge
+		if w.Status, err = device.ParseStatus(in.Status); err != nil {
+			return c, err
+		}
 	}
 	auth := authenticationJSON{}
 	if in.Authentication != nil {

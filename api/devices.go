@@ -16,22 +16,22 @@ const (
 )
 
 func (s *Service) getDevice(ctx context.Context, c *call) error {
-	return c.forID(func(id string) error {
-		e, err := s.hub.Identity(ctx, id)
+	return c.forRef(func(ref device.Ref) error {
+		e, err := s.hub.Identity(ctx, ref)
 		if err != nil {
 			return err
 		}
-		return s.replyDevice(c, e)
+		return s.replyDevice(c, http.StatusOK, e)
 	})
 }
 
-func (s *Service) replyDevice(c *call, e device.Entry) error {
+func (s *Service) replyDevice(c *call, status int, e device.Entry) error {
 	body, err := render(s.sealer, e)
 	if err != nil {
 		return err
 	}
 	setETag(c.w.Header(), e.Identity.ETag)
-	return c.reply(http.StatusOK, body)
+	return c.reply(status, body)
 }
 
 // putDevice creates without If-Match and updates with it.
@@ -44,7 +44,7 @@ func (s *Service) putDevice(ctx context.Context, c *call) error {
 	if in.DeviceID == c.literal[1] { // an id that looks encoded and is not
 		id = in.DeviceID
 	}
-	change, err := in.change(id, ifMatch(c.r.Header), s.sealer, s.random, c.audit)
+	change, err := in.change(device.Ref{Device: id}, ifMatch(c.r.Header), s.sealer, s.random, c.audit)
 	if err != nil {
 		return err
 	}
@@ -52,12 +52,12 @@ func (s *Service) putDevice(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	return s.replyDevice(c, e)
+	return s.replyDevice(c, http.StatusOK, e)
 }
 
 func (s *Service) deleteDevice(ctx context.Context, c *call) error {
-	return c.forID(func(id string) error {
-		if err := s.hub.DeleteIdentity(ctx, id, ifMatch(c.r.Header), c.audit); err != nil {
+	return c.forRef(func(ref device.Ref) error {
+		if err := s.hub.DeleteIdentity(ctx, ref, ifMatch(c.r.Header), c.audit); err != nil {
 			return err
 		}
 		return c.empty(http.StatusNoContent)

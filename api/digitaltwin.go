@@ -41,8 +41,8 @@ func (s *Service) digitalTwins(c *call) map[string]operation {
 }
 
 func (s *Service) getDigitalTwin(ctx context.Context, c *call) error {
-	return c.forID(func(id string) error {
-		d, err := s.hub.Twin(ctx, id)
+	return c.forRef(func(ref device.Ref) error {
+		d, err := s.hub.Twin(ctx, ref)
 		if err != nil {
 			return err
 		}
@@ -67,10 +67,10 @@ func (s *Service) patchDigitalTwin(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.forID(func(id string) error {
+	return c.forRef(func(ref device.Ref) error {
 		match := ifMatch(c.r.Header)
 		for try := 1; ; try++ {
-			d, err := s.hub.Twin(ctx, id)
+			d, err := s.hub.Twin(ctx, ref)
 			if err != nil {
 				return err
 			}
@@ -80,7 +80,7 @@ func (s *Service) patchDigitalTwin(ctx context.Context, c *call) error {
 			}
 			// What replaces an object names the members that go, so the patch fits
 			// this version of the twin alone.
-			change := device.TwinChange{DeviceID: id, Body: merge, IfMatch: d.Twin.ETag(), Audit: c.audit}
+			change := device.TwinChange{DeviceID: ref.Device, Body: merge, IfMatch: d.Twin.ETag(), Audit: c.audit}
 			if match != "" && match != "*" {
 				change.IfMatch = match
 			}
@@ -128,8 +128,8 @@ func (s *Service) digitalTwinCommand(_ context.Context, c *call) error {
 	if err := m.Check(); err != nil {
 		return err
 	}
-	return c.forID(func(id string) error {
-		r, err := s.open.invoke(c, s.methods, id, m, append([]byte(m.Name+"\x00"), payload...))
+	return c.forRef(func(ref device.Ref) error {
+		r, err := s.open.invoke(c, s.methods, ref, m, append([]byte(m.Name+"\x00"), payload...))
 		if err != nil {
 			return err
 		}

@@ -16,7 +16,7 @@ func (b *bench) report(id, patch string) {
 	b.t.Helper()
 	b.hub.mu.Lock()
 	defer b.hub.mu.Unlock()
-	t := &b.hub.devices[id].Twin
+	t := &b.hub.devices[device.Ref{Device: id}].Twin
 	if _, err := t.ApplyReported([]byte(patch), testTime); err != nil {
 		b.t.Fatal(err)
 	}
@@ -89,7 +89,7 @@ func TestDigitalTwinPatchChangesDesiredProperties(t *testing.T) {
 		if w.Code != 202 || w.Body.Len() != 0 || len(w.Header()["ETag"]) != 1 || w.Header().Get("Location") != "https://"+testHost+"/digitaltwins/d1" {
 			t.Fatalf("%s: %d %v %s", tt.name, w.Code, w.Header(), w.Body)
 		}
-		d := b.hub.devices["d1"]
+		d := b.hub.devices[device.Ref{Device: "d1"}]
 		got, want := canonical(t, d.Twin.Desired.AppendDocument(nil)), canonical(t, []byte(tt.desired))
 		if got != want {
 			t.Errorf("%s: desired is %s, want %s", tt.name, got, want)
@@ -152,7 +152,7 @@ func TestDigitalTwinErrors(t *testing.T) {
 	wantShape3(t, b.do("GET", "/digitaltwins/nobody", ""), 404, "DeviceNotFound")
 	wantShape3(t, b.do("GET", "/digitaltwins/d1/x/y/z", ""), 404, "NotFound")
 	wantShape3(t, b.do("POST", "/digitaltwins/d1/commands/c", "null"), 501, "NotImplemented")
-	if got := string(b.hub.devices["d1"].Twin.Desired.AppendDocument(nil)); got != `{"rate":5}` {
+	if got := string(b.hub.devices[device.Ref{Device: "d1"}].Twin.Desired.AppendDocument(nil)); got != `{"rate":5}` {
 		t.Errorf("a refused patch changed %s", got)
 	}
 }

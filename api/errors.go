@@ -31,7 +31,6 @@ var (
 	errTooMany    = fmt.Errorf("more than %d devices in one request", maxBulk)
 	errTwice      = errors.New("the device is in the request twice")
 	errHost       = errors.New("the Host header names no host of this node")
-	errModules    = fmt.Errorf("%w: modules", ErrNotYet)
 )
 
 // classify is the table. The first row whose error is in the chain wins; what is
@@ -69,6 +68,8 @@ func classify(err error) failure {
 		return failure{status: 401, number: 401002, name: "IotHubUnauthorizedAccess", hide: true, text: "Unauthorized"}
 	case errors.Is(err, device.ErrNotFound):
 		return failure{status: 404, number: 404001, name: "DeviceNotFound"}
+	case errors.Is(err, device.ErrModuleNotFound):
+		return failure{status: 404, number: 404010, name: "ModuleNotFound"}
 	case errors.Is(err, device.ErrNotOnline):
 		return failure{status: 404, number: 404103, name: "DeviceNotOnline"}
 	case errors.Is(err, device.ErrConnection):
@@ -83,6 +84,10 @@ func classify(err error) failure {
 		return failure{status: 410, number: 410000, name: "HistoryGone"}
 	case errors.Is(err, device.ErrExists):
 		return failure{status: 409, number: 409001, name: "DeviceAlreadyExists"}
+	case errors.Is(err, device.ErrModuleExists):
+		return failure{status: 409, number: 409301, name: "ModuleAlreadyExistsOnDevice"}
+	case errors.Is(err, device.ErrTooManyModules):
+		return failure{status: 413, number: 413003, name: "TooManyModulesOnDevice"}
 	case errors.Is(err, ErrConflict):
 		return failure{status: 409, number: 409000, name: "Conflict"}
 	case errors.Is(err, device.ErrQueueFull):

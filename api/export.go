@@ -23,7 +23,7 @@ type Moves interface {
 	Documents(ctx context.Context, partition int32, after string, limit int) ([]device.Document, error)
 	// PatchReported merges a patch into reported properties on the device's
 	// behalf and returns when it is applied.
-	PatchReported(ctx context.Context, deviceID string, patch []byte, a device.Audit) error
+	PatchReported(ctx context.Context, ref device.Ref, patch []byte, a device.Audit) error
 }
 
 const (

@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -20,7 +19,7 @@ import (
 // grows with every change.
 type memoryHub struct {
 	mu      sync.Mutex
-	devices map[string]*device.Document
+	devices map[device.Ref]*device.Document
 	at      device.Position
 	fail    error // answers every call, when set
 	audits  []device.Audit
@@ -29,24 +28,24 @@ type memoryHub struct {
 var _ Hub = (*memoryHub)(nil)
 
 func newMemoryHub() *memoryHub {
-	return &memoryHub{devices: map[string]*device.Document{}, at: device.Position{Partition: 3, Offset: 100, Time: testTime}}
+	return &memoryHub{devices: map[device.Ref]*device.Document{}, at: device.Position{Partition: 3, Offset: 100, Time: testTime}}
 }
 
-func (h *memoryHub) get(id string) (*device.Document, error) {
+func (h *memoryHub) get(ref device.Ref) (*device.Document, error) {
 	if h.fail != nil {
 		return nil, h.fail
 	}
-	d, ok := h.devices[id]
+	d, ok := h.devices[ref]
 	if !ok {
-		return nil, fmt.Errorf("%w: %s", device.ErrNotFound, id)
+		return nil, ref.NotFound()
 	}
 	return d, nil
 }
 
-func (h *memoryHub) Identity(_ context.Context, id string) (device.Entry, error) {
+func (h *memoryHub) Identity(_ context.Context, ref device.Ref) (device.Entry, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	d, err := h.get(id)
+	d, err := h.get(ref)
 	if err != nil {
 		return device.Entry{}, err
 	}
@@ -60,13 +59,29 @@ func (h *memoryHub) Identities(_ context.Context, after string, limit int) ([]de
 		return nil, h.fail
 	}
 	var out []device.Entry
-	for id, d := range h.devices {
-		if id > after {
+	for ref, d := range h.devices {
+		if ref.Module == "" && ref.Device > after {
 			out = append(out, d.Entry)
 		}
 	}
 	slices.SortFunc(out, func(a, b device.Entry) int { return strings.Compare(a.Identity.DeviceID, b.Identity.DeviceID) })
 	return out[:min(limit, len(out))], nil
+}
+
+func (h *memoryHub) Modules(_ context.Context, deviceID string) ([]device.Entry, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if _, err := h.get(device.Ref{Device: deviceID}); err != nil {
+		return nil, err
+	}
+	var out []device.Entry
+	for ref, d := range h.devices {
+		if ref.Module != "" && ref.Device == deviceID {
+			out = append(out, d.Entry)
+		}
+	}
+	slices.SortFunc(out, func(a, b device.Entry) int { return strings.Compare(a.Identity.ModuleID, b.Identity.ModuleID) })
+	return out, nil
 }
 
 func (h *memoryHub) PutIdentity(_ context.Context, c device.Change) (device.Entry, error) {
@@ -79,7 +94,10 @@ func (h *memoryHub) PutIdentity(_ context.Context, c device.Change) (device.Entr
 	h.at.Offset++
 	h.at.Time = h.at.Time.Add(time.Second)
 	var current *device.Identity
-	d := h.devices[c.Wanted.DeviceID]
+	d := h.devices[c.Wanted.Ref()]
+	if c.Wanted.ModuleID != "" && h.devices[device.Ref{Device: c.Wanted.DeviceID}] == nil {
+		return device.Entry{}, device.Ref{Device: c.Wanted.DeviceID}.NotFound()
+	}
 	if d != nil {
 		current = &d.Identity
 	}
@@ -89,16 +107,16 @@ func (h *memoryHub) PutIdentity(_ context.Context, c device.Change) (device.Entr
 	}
 	if d == nil {
 		d = &device.Document{Twin: device.NewTwin()}
-		h.devices[next.DeviceID] = d
+		h.devices[next.Ref()] = d
 	}
 	d.Identity = next
 	return d.Entry, nil
 }
 
-func (h *memoryHub) DeleteIdentity(_ context.Context, id, match string, a device.Audit) error {
+func (h *memoryHub) DeleteIdentity(_ context.Context, ref device.Ref, match string, a device.Audit) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	d, err := h.get(id)
+	d, err := h.get(ref)
 	if err != nil {
 		return err
 	}
@@ -106,14 +124,18 @@ func (h *memoryHub) DeleteIdentity(_ context.Context, id, match string, a device
 	if err := d.Identity.Match(match); err != nil {
 		return err
 	}
-	delete(h.devices, id)
+	for other := range h.devices {
+		if other == ref || ref.Module == "" && other.Device == ref.Device {
+			delete(h.devices, other)
+		}
+	}
 	return nil
 }
 
-func (h *memoryHub) Twin(_ context.Context, id string) (device.Document, error) {
+func (h *memoryHub) Twin(_ context.Context, ref device.Ref) (device.Document, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	d, err := h.get(id)
+	d, err := h.get(ref)
 	if err != nil {
 		return device.Document{}, err
 	}
@@ -123,7 +145,7 @@ func (h *memoryHub) Twin(_ context.Context, id string) (device.Document, error) 
 func (h *memoryHub) PatchTwin(_ context.Context, c device.TwinChange) (device.Document, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	d, err := h.get(c.DeviceID)
+	d, err := h.get(c.Ref())
 	if err != nil {
 		return device.Document{}, err
 	}
@@ -138,7 +160,10 @@ func (h *memoryHub) Statistics(context.Context) (device.Statistics, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var n device.Statistics
-	for _, d := range h.devices {
+	for ref, d := range h.devices {
+		if ref.Module != "" {
+			continue
+		}
 		n.Total++
 		if d.Identity.Status == device.Disabled {
 			n.Disabled++

@@ -99,7 +99,7 @@ func timeOf(q url.Values, name string) (time.Time, error) {
 
 // twinHistory streams the changes of a device.
 func (a *Admin) twinHistory(_ context.Context, c *call) error {
-	id, err := c.adminID()
+	id, err := c.adminDevice()
 	if err != nil {
 		return err
 	}
@@ -154,7 +154,11 @@ func until(at time.Time) func(*TwinChange) bool {
 }
 
 // pastTwin answers with a twin as it was.
-func (a *Admin) pastTwin(c *call, id string) error {
+func (a *Admin) pastTwin(c *call, ref device.Ref) error {
+	if ref.Module != "" {
+		return ErrNotYet
+	}
+	id := ref.Device
 	q := c.r.URL.Query()
 	if q.Has("at") && q.Has("version") {
 		return fmt.Errorf("%w: at and version exclude each other", device.ErrArgument)
@@ -192,7 +196,7 @@ type memberChange struct {
 
 // twinDiff answers with the members that differ between two times.
 func (a *Admin) twinDiff(_ context.Context, c *call) error {
-	id, err := c.adminID()
+	id, err := c.adminDevice()
 	if err != nil {
 		return err
 	}

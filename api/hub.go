@@ -28,17 +28,21 @@ var (
 // errors that wrap those of package device or of this one. Keys in identities
 // are sealed in both directions.
 type Hub interface {
-	// Identity returns one device, or ErrNotFound.
-	Identity(ctx context.Context, id string) (device.Entry, error)
+	// Identity returns one device or module, or ErrNotFound or ErrModuleNotFound.
+	Identity(ctx context.Context, ref device.Ref) (device.Entry, error)
+	// Modules returns the modules of a device in order of id, or ErrNotFound.
+	Modules(ctx context.Context, deviceID string) ([]device.Entry, error)
 	// Identities returns up to limit devices in the order of their ids, from
 	// the first id above after on. Fewer than limit means that there are no more.
 	Identities(ctx context.Context, after string, limit int) ([]device.Entry, error)
-	// PutIdentity creates or updates a device by the rules of device.Change.
+	// PutIdentity creates or updates a device or module by the rules of
+	// device.Change.
 	PutIdentity(ctx context.Context, c device.Change) (device.Entry, error)
-	// DeleteIdentity deletes a device and its twin; ifMatch is "", "*" or an etag.
-	DeleteIdentity(ctx context.Context, id, ifMatch string, a device.Audit) error
-	// Twin returns a device with its twin.
-	Twin(ctx context.Context, id string) (device.Document, error)
+	// DeleteIdentity deletes a module, or a device with its modules, and the
+	// twins; ifMatch is "", "*" or an etag.
+	DeleteIdentity(ctx context.Context, ref device.Ref, ifMatch string, a device.Audit) error
+	// Twin returns a device or module with its twin.
+	Twin(ctx context.Context, ref device.Ref) (device.Document, error)
 	// PatchTwin changes tags and desired properties; the device is told of it.
 	PatchTwin(ctx context.Context, c device.TwinChange) (device.Document, error)
 	// Statistics counts devices.

@@ -240,7 +240,7 @@ func (r *importRun) one(ctx context.Context, record *importRecord) (unchanged bo
 	}
 	record.dropEmpty()
 	err, twin := r.records.importOne(ctx, record, r.audit)
-	if creates && errors.Is(err, device.ErrExists) {
+	if creates && (errors.Is(err, device.ErrExists) || errors.Is(err, device.ErrModuleExists)) {
 		return r.again(ctx, record, err)
 	}
 	if err != nil {
@@ -259,7 +259,7 @@ func (r *importRun) reported(ctx context.Context, record *importRecord) error {
 	if record.Properties == nil || len(record.Properties.Reported) == 0 {
 		return nil
 	}
-	err := r.admin.o.Moves.PatchReported(ctx, record.ID, record.Properties.Reported, r.audit)
+	err := r.admin.o.Moves.PatchReported(ctx, record.ref(), record.Properties.Reported, r.audit)
 	if err != nil {
 		return fmt.Errorf("reported properties: %w", err)
 	}
@@ -269,7 +269,7 @@ func (r *importRun) reported(ctx context.Context, record *importRecord) error {
 // again completes a device that an earlier run left: parts of the twin that
 // nobody has touched since the device was made are set.
 func (r *importRun) again(ctx context.Context, record *importRecord, exists error) (unchanged bool, err error) {
-	d, err := r.records.hub.Twin(ctx, record.ID)
+	d, err := r.records.hub.Twin(ctx, record.ref())
 	if err != nil {
 		return false, err
 	}
@@ -293,7 +293,7 @@ func (r *importRun) again(ctx context.Context, record *importRecord, exists erro
 
 // same reports whether the record would make the identity as it is.
 func (r *importRun) same(record *importRecord, have *device.Identity) (bool, error) {
-	change, err := record.change(record.ID, "", r.records.sealer, r.records.random, r.audit)
+	change, err := record.change(record.ref(), "", r.records.sealer, r.records.random, r.audit)
 	if err != nil {
 		return false, err
 	}

@@ -14,11 +14,11 @@ import (
 	"github.com/gemello/gemello/device"
 )
 
-// Methods has devices run direct methods. InvokeMethod blocks until the device
+// Methods has devices and modules run direct methods. InvokeMethod blocks until the device
 // has answered or the call's time-outs are over; the errors wrap those of package
 // device or of this one.
 type Methods interface {
-	InvokeMethod(ctx context.Context, deviceID string, c device.MethodCall) (device.MethodResult, error)
+	InvokeMethod(ctx context.Context, ref device.Ref, c device.MethodCall) (device.MethodResult, error)
 }
 
 const (
@@ -71,21 +71,21 @@ func methodTimes(connect, response *int) (time.Duration, time.Duration, error) {
 }
 
 func (s *Service) invokeMethod(ctx context.Context, c *call) error {
-	return invokeMethod(c, s.methods, &s.open, func(f func(string) error) error { return c.forID(f) })
+	return invokeMethod(c, s.methods, &s.open, c.forRef)
 }
 
 func (a *Admin) invokeMethod(ctx context.Context, c *call) error {
-	return invokeMethod(c, a.o.Methods, &a.open, func(f func(string) error) error {
-		id, err := c.adminID()
+	return invokeMethod(c, a.o.Methods, &a.open, func(f func(device.Ref) error) error {
+		ref, err := c.adminRef()
 		if err != nil {
 			return err
 		}
-		return f(id)
+		return f(ref)
 	})
 }
 
 // invokeMethod answers {"status":…,"payload":…}.
-func invokeMethod(c *call, hub Methods, open *openCalls, forID func(func(string) error) error) error {
+func invokeMethod(c *call, hub Methods, open *openCalls, forRef func(func(device.Ref) error) error) error {
 	if hub == nil {
 		return ErrNotYet
 	}
@@ -101,8 +101,8 @@ func invokeMethod(c *call, hub Methods, open *openCalls, forID func(func(string)
 	if err != nil {
 		return err
 	}
-	return forID(func(id string) error {
-		r, err := open.invoke(c, hub, id, m, raw)
+	return forRef(func(ref device.Ref) error {
+		r, err := open.invoke(c, hub, ref, m, raw)
 		if err != nil {
 			return err
 		}
@@ -124,8 +124,9 @@ type openCalls struct {
 }
 
 type openKey struct {
-	actor, host, requestID, deviceID string
-	body                             [sha256.Size]byte
+	actor, host, requestID string
+	ref                    device.Ref
+	body                   [sha256.Size]byte
 }
 
 type openCall struct {
@@ -134,18 +135,18 @@ type openCall struct {
 	err    error
 }
 
-func (o *openCalls) invoke(c *call, hub Methods, id string, m device.MethodCall, raw []byte) (device.MethodResult, error) {
+func (o *openCalls) invoke(c *call, hub Methods, ref device.Ref, m device.MethodCall, raw []byte) (device.MethodResult, error) {
 	limit := m.ConnectTimeout + m.ResponseTimeout + methodGrace
 	if c.r.Header.Get("Request-Id") == "" {
 		ctx, cancel := context.WithTimeout(c.r.Context(), limit)
 		defer cancel()
-		return hub.InvokeMethod(ctx, id, m)
+		return hub.InvokeMethod(ctx, ref, m)
 	}
 	host, _, err := net.SplitHostPort(c.r.RemoteAddr)
 	if err != nil {
 		host = c.r.RemoteAddr
 	}
-	key := openKey{c.audit.Actor, host, c.requestID, id, sha256.Sum256(raw)}
+	key := openKey{c.audit.Actor, host, c.requestID, ref, sha256.Sum256(raw)}
 	o.mu.Lock()
 	first := o.m[key]
 	if first != nil {
@@ -173,6 +174,6 @@ func (o *openCalls) invoke(c *call, hub Methods, id string, m device.MethodCall,
 	// the answer.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.r.Context()), limit)
 	defer cancel()
-	mine.result, mine.err = hub.InvokeMethod(ctx, id, m)
+	mine.result, mine.err = hub.InvokeMethod(ctx, ref, m)
 	return mine.result, mine.err
 }

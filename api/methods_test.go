@@ -24,7 +24,8 @@ type fakeMethods struct {
 	hold   chan struct{}
 }
 
-func (f *fakeMethods) InvokeMethod(_ context.Context, id string, c device.MethodCall) (device.MethodResult, error) {
+func (f *fakeMethods) InvokeMethod(_ context.Context, ref device.Ref, c device.MethodCall) (device.MethodResult, error) {
+	id := ref.String()
 	f.mu.Lock()
 	f.calls = append(f.calls, c)
 	f.ids = append(f.ids, id)

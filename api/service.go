@@ -174,12 +174,26 @@ func (s *Service) route(c *call) (operation, error) {
 		allowed = methods{http.MethodPost: {"abandon_feedback", credential.ServiceConnect, s.settleFeedback(device.OutcomeAbandon)}}
 	case len(c.path) == 3 && c.word(0, "twins") && c.word(2, "methods"):
 		allowed = methods{http.MethodPost: {"invoke_method", credential.ServiceConnect, s.invokeMethod}}
+	case len(c.path) == 5 && c.word(0, "twins") && c.word(2, "modules") && c.word(4, "methods"):
+		allowed = methods{http.MethodPost: {"invoke_module_method", credential.ServiceConnect, s.invokeMethod}}
+	case len(c.path) == 3 && c.word(0, "devices") && c.word(2, "modules"):
+		allowed = methods{http.MethodGet: {"list_modules", credential.RegistryRead, s.listModules}}
+	case len(c.path) == 4 && c.word(0, "devices") && c.word(2, "modules"):
+		allowed = methods{
+			http.MethodGet:    {"get_module", credential.RegistryRead, s.getDevice},
+			http.MethodPut:    {"put_module", credential.RegistryWrite, s.putModule},
+			http.MethodDelete: {"delete_module", credential.RegistryWrite, s.deleteDevice},
+		}
+	case len(c.path) == 4 && c.word(0, "twins") && c.word(2, "modules"):
+		allowed = methods{
+			http.MethodGet:   {"get_module_twin", credential.ServiceConnect, s.getTwin},
+			http.MethodPatch: {"patch_module_twin", credential.ServiceConnect, s.patchTwin},
+			http.MethodPut:   {"replace_module_twin", credential.ServiceConnect, s.patchTwin},
+		}
 	case len(c.path) == 2 && c.word(0, "statistics") && c.word(1, "devices"):
 		allowed = methods{http.MethodGet: {"device_statistics", credential.RegistryRead, s.deviceStatistics}}
 	case len(c.path) == 2 && c.word(0, "statistics") && c.word(1, "service"):
 		allowed = methods{http.MethodGet: {"service_statistics", credential.RegistryRead, s.serviceStatistics}}
-	case len(c.path) >= 3 && c.word(2, "modules") && (c.word(0, "devices") || c.word(0, "twins")):
-		return operation{}, errModules
 	default:
 		return operation{}, fmt.Errorf("%w: %s", errRoute, strings.Join(c.literal, "/"))
 	}
@@ -240,26 +254,34 @@ func (s *surface) deny(reason string) error {
 	return ErrUnauthorized
 }
 
-// id is the device id in the path.
-func (c *call) id() (string, error) {
-	if err := device.ValidID(c.path[1]); err != nil {
-		return "", err
+// refIn reads /devices/{id}[/modules/{mid}…] and its likes under /twins.
+func refIn(path []string) (device.Ref, error) {
+	ref := device.Ref{Device: path[1]}
+	if len(path) >= 4 && strings.EqualFold(path[2], "modules") {
+		if ref.Module = path[3]; ref.Module == "" {
+			return ref, device.ValidID("")
+		}
 	}
-	return c.path[1], nil
+	return ref, ref.Valid()
 }
 
-// forID calls f with the id of the path. Java does not encode ids: when the
-// decoded id is unknown and the text as it came is another id, that one is meant.
-func (c *call) forID(f func(id string) error) error {
-	id, err := c.id()
+// forRef calls f with the device or module of the path. Java does not encode
+// ids: when the decoded one is unknown and the text as it came is another, that
+// one is meant.
+func (c *call) forRef(f func(device.Ref) error) error {
+	ref, invalid := refIn(c.path)
+	err := invalid
 	if err == nil {
-		err = f(id)
+		err = f(ref)
 	}
-	other := c.literal[1]
-	if err != nil && other != c.path[1] && (id == "" || errors.Is(err, device.ErrNotFound)) && device.ValidID(other) == nil {
-		if e := f(other); !errors.Is(e, device.ErrNotFound) {
+	if other, e := refIn(c.literal); err != nil && e == nil && other != ref && (invalid != nil || isNotFound(err)) {
+		if e := f(other); !isNotFound(e) {
 			return e
 		}
 	}
 	return err
+}
+
+func isNotFound(err error) bool {
+	return errors.Is(err, device.ErrNotFound) || errors.Is(err, device.ErrModuleNotFound)
 }

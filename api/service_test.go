@@ -105,7 +105,6 @@ func TestUnknownResourcesAndMethods(t *testing.T) {
 	wantError(t, b.do("GET", "/nothing", ""), 404, "NotFound")
 	wantError(t, b.do("GET", "/", ""), 404, "NotFound")
 	wantError(t, b.do("GET", "/devices//x", ""), 404, "NotFound")
-	wantError(t, b.do("GET", "/devices/d/modules", ""), 501, "NotImplemented")
 	w := b.do("POST", "/devices/d1", "")
 	wantError(t, w, 405, "MethodNotAllowed")
 	if got := w.Header().Get("Allow"); got != "GET, PUT, DELETE" {

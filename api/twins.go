@@ -8,8 +8,8 @@ import (
 )
 
 func (s *Service) getTwin(ctx context.Context, c *call) error {
-	return c.forID(func(id string) error {
-		d, err := s.hub.Twin(ctx, id)
+	return c.forRef(func(ref device.Ref) error {
+		d, err := s.hub.Twin(ctx, ref)
 		if err != nil {
 			return err
 		}
@@ -23,9 +23,9 @@ func (s *Service) patchTwin(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.forID(func(id string) error {
+	return c.forRef(func(ref device.Ref) error {
 		d, err := s.hub.PatchTwin(ctx, device.TwinChange{
-			DeviceID: id, Body: body, Replace: c.r.Method == http.MethodPut,
+			DeviceID: ref.Device, ModuleID: ref.Module, Body: body, Replace: c.r.Method == http.MethodPut,
 			IfMatch: ifMatch(c.r.Header), Audit: c.audit,
 		})
 		if err != nil {

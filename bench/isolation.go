@@ -196,7 +196,7 @@ func (r *isolationRound) load(ctx context.Context) error {
 			for n := p; ctx.Err() == nil; n += r.Patchers {
 				began := time.Now()
 				done := make(chan error, 1)
-				r.node.PatchReported(ctx, r.ids[n%len(r.ids)], fmt.Appendf(nil, `{"n":%d}`, n), device.Audit{}, func(_ int64, err error) { done <- err })
+				r.node.PatchReported(ctx, device.Ref{Device: r.ids[n%len(r.ids)]}, fmt.Appendf(nil, `{"n":%d}`, n), device.Audit{}, func(_ int64, err error) { done <- err })
 				if err := <-done; err != nil && ctx.Err() == nil {
 					return err
 				}

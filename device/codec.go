@@ -9,7 +9,7 @@ import (
 // Versions of the stored forms (docs/format/device-state.md). A number is never
 // used again for another layout.
 const (
-	identityFormat = 1
+	identityFormat = 2
 	changeFormat   = 1
 	twinFormat     = 1
 )
@@ -105,6 +105,8 @@ func appendBytes(dst, b []byte) []byte {
 func (id *Identity) AppendBinary(dst []byte) ([]byte, error) {
 	dst = append(dst, identityFormat)
 	dst = appendText(dst, id.DeviceID)
+	dst = appendText(dst, id.ModuleID)
+	dst = appendText(dst, id.ManagedBy)
 	dst = appendText(dst, id.GenerationID)
 	dst = appendText(dst, id.ETag)
 	dst = append(dst, byte(id.Status))
@@ -145,6 +147,8 @@ func (d *decoder) identity() Identity {
 		d.fail()
 	}
 	id.DeviceID = d.string()
+	id.ModuleID = d.string()
+	id.ManagedBy = d.string()
 	id.GenerationID = d.string()
 	id.ETag = d.string()
 	id.Status = Status(d.byte())

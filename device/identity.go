@@ -80,14 +80,21 @@ type Auth struct {
 // Limits of an identity's free text.
 const (
 	MaxStatusReason = 128  // bytes
+	MaxManagedBy    = 128  // bytes
 	MaxScope        = 256  // bytes
 	MaxParentScopes = 16   // items
 	maxSealedKey    = 1024 // bytes
 )
 
-// Identity is a device as the hub admits it.
+// MaxModules is how many modules a device may have (azure-iot-wire 1.1).
+const MaxModules = 50
+
+// Identity is a device or module as the hub admits it. Status, scopes and
+// IoTEdge are a device's alone; a module connects while its device is enabled.
 type Identity struct {
 	DeviceID      string
+	ModuleID      string // empty for a device
+	ManagedBy     string // modules: free text, who looks after it
 	GenerationID  string // changes when the device is deleted and made again
 	ETag          string // changes with every change; bare, without quotes
 	Status        Status
@@ -127,9 +134,12 @@ func (c *Change) Apply(current *Identity, p Position) (Identity, error) {
 	}
 	switch {
 	case c.IfMatch == "" && current != nil:
-		return Identity{}, fmt.Errorf("%w: %s", ErrExists, w.DeviceID)
+		if w.ModuleID != "" {
+			return Identity{}, &refError{ErrModuleExists, w.Ref()}
+		}
+		return Identity{}, &refError{ErrExists, w.Ref()}
 	case c.IfMatch != "" && current == nil:
-		return Identity{}, fmt.Errorf("%w: %s", ErrNotFound, w.DeviceID)
+		return Identity{}, w.Ref().NotFound()
 	case current != nil:
 		if err := current.Match(c.IfMatch); err != nil {
 			return Identity{}, err
@@ -137,14 +147,16 @@ func (c *Change) Apply(current *Identity, p Position) (Identity, error) {
 	}
 	next := Identity{
 		DeviceID:     w.DeviceID,
+		ModuleID:     w.ModuleID,
 		GenerationID: p.generation(),
 		ETag:         p.etag(),
-		Status:       w.Status,
-		StatusReason: w.StatusReason,
 		Auth:         w.Auth.normal(),
-		IoTEdge:      w.IoTEdge,
-		DeviceScope:  w.DeviceScope,
-		ParentScopes: slices.Clone(w.ParentScopes),
+	}
+	if w.ModuleID != "" {
+		next.ManagedBy = w.ManagedBy
+	} else {
+		next.Status, next.StatusReason = w.Status, w.StatusReason
+		next.IoTEdge, next.DeviceScope, next.ParentScopes = w.IoTEdge, w.DeviceScope, slices.Clone(w.ParentScopes)
 	}
 	if current != nil {
 		next.GenerationID = current.GenerationID
@@ -158,10 +170,13 @@ func (c *Change) Apply(current *Identity, p Position) (Identity, error) {
 		return Identity{}, err
 	}
 	if next.Auth.Type == AuthSAS && (len(next.Auth.Primary) == 0 || len(next.Auth.Secondary) == 0) {
-		return Identity{}, fmt.Errorf("%w: device %s needs two keys", ErrArgument, w.DeviceID)
+		return Identity{}, fmt.Errorf("%w: %s needs two keys", ErrArgument, w.Ref())
 	}
 	return next, nil
 }
+
+// Ref names the device or module.
+func (id *Identity) Ref() Ref { return Ref{id.DeviceID, id.ModuleID} }
 
 // Match reports whether a change that depends on ifMatch may go on: "" and "*"
 // match every identity. The error wraps ErrPrecondition.
@@ -169,7 +184,7 @@ func (id *Identity) Match(ifMatch string) error {
 	if ifMatch == "" || ifMatch == "*" || ifMatch == id.ETag {
 		return nil
 	}
-	return fmt.Errorf("%w: device %s has etag %s, not %q", ErrPrecondition, id.DeviceID, id.ETag, ifMatch)
+	return fmt.Errorf("%w: %s has etag %s, not %q", ErrPrecondition, id.Ref(), id.ETag, ifMatch)
 }
 
 // edgeScope is what the scope of an edge device begins with.
@@ -197,7 +212,7 @@ func (id *Identity) scope(current *Identity, p Position, keep bool) error {
 
 // Validate checks what a client may set. The error wraps ErrArgument.
 func (id *Identity) Validate() error {
-	if err := ValidID(id.DeviceID); err != nil {
+	if err := id.Ref().Valid(); err != nil {
 		return err
 	}
 	a := &id.Auth
@@ -208,6 +223,8 @@ func (id *Identity) Validate() error {
 		return fmt.Errorf("%w: authentication type %d", ErrArgument, a.Type)
 	case len(id.StatusReason) > MaxStatusReason:
 		return fmt.Errorf("%w: the status reason has %d bytes, %d are allowed", ErrArgument, len(id.StatusReason), MaxStatusReason)
+	case len(id.ManagedBy) > MaxManagedBy:
+		return fmt.Errorf("%w: managedBy has %d bytes, %d are allowed", ErrArgument, len(id.ManagedBy), MaxManagedBy)
 	case len(id.DeviceScope) > MaxScope:
 		return fmt.Errorf("%w: the device scope has %d bytes, %d are allowed", ErrArgument, len(id.DeviceScope), MaxScope)
 	case len(id.ParentScopes) > MaxParentScopes:

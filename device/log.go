@@ -8,7 +8,7 @@ const (
 	HeaderBag        = "props"   // canonical property bag (azure-iot-wire 2.3), absent when empty
 	HeaderAuth       = "auth"    // scope and type of the session's credential, "device;sas"
 	HeaderGeneration = "gen"     // generation id of the identity that sent it
-	HeaderModel      = "model"   // model id of the session, absent when it has none
+	HeaderModel      = "model"   // telemetry and connection records: model id of the session, absent when it has none
 	HeaderClock      = "clock"   // the gateway's wall clock, Unix milliseconds in decimal
 	HeaderActor      = "actor"   // control records: who asked, "device:ID" or "policy:NAME"
 	HeaderCredential = "cred"    // control records: which credential, never the secret

@@ -11,10 +11,11 @@ type Audit struct {
 	RequestID  string // the client's request id, or the one made for it
 }
 
-// Change asks for an identity to be created or updated.
+// Change asks for the identity of a device or module to be created or updated.
 type Change struct {
-	// Wanted holds what the client may set: DeviceID, Status, StatusReason, Auth
-	// with sealed keys, IoTEdge, DeviceScope, ParentScopes. All else is ignored.
+	// Wanted holds what the client may set: DeviceID and Auth with sealed keys;
+	// of a device Status, StatusReason, IoTEdge, DeviceScope and ParentScopes; of a
+	// module ModuleID and ManagedBy. All else is ignored.
 	Wanted Identity
 	// KeepPrimary and KeepSecondary say that the key in Wanted was made for want
 	// of one: the current key, if there is one, stays instead.
@@ -25,7 +26,8 @@ type Change struct {
 	KeepScope bool
 	// IfMatch is empty to create (ErrExists if there is one), "*" to update
 	// whatever is there, else the etag to update (ErrPrecondition if it differs).
-	// An update of an unknown device is ErrNotFound.
+	// An update of an unknown device is ErrNotFound; modules have ErrModuleExists
+	// and ErrModuleNotFound.
 	IfMatch string
 	Audit   Audit
 }
@@ -33,6 +35,7 @@ type Change struct {
 // TwinChange asks for tags and desired properties to be changed.
 type TwinChange struct {
 	DeviceID string
+	ModuleID string // empty for the device itself
 	// Body is {"tags":…,"properties":{"desired":…}}; all other members are ignored.
 	Body []byte
 	// Replace makes tags and desired exactly the supplied documents; a section
@@ -42,6 +45,9 @@ type TwinChange struct {
 	IfMatch string
 	Audit   Audit
 }
+
+// Ref names the entity whose twin is to change.
+func (c *TwinChange) Ref() Ref { return Ref{c.DeviceID, c.ModuleID} }
 
 // Presence is what is known of a device's connection. Zero times mean never.
 type Presence struct {

@@ -19,6 +19,8 @@ const (
 	MaxTwinString   = 4 << 10
 	// MaxPatchBytes bounds the text of one patch, before it is parsed.
 	MaxPatchBytes = 256 << 10
+	// MaxModelID is the longest model id in bytes; a longer one is not kept.
+	MaxModelID = 2 << 10
 	// minHeld is what a section may keep alive beyond its own text.
 	minHeld = 4 << 10
 	// maxTextFactor bounds a section's stored text as a multiple of its size
@@ -78,15 +80,22 @@ func (t *Twin) Match(ifMatch string) error {
 // their new version. The patch is validated whole first: on error (ErrFormat,
 // ErrArgument, ErrTooLarge) the twin is as it was. patch is not kept.
 func (t *Twin) ApplyReported(patch []byte, at time.Time) (int64, error) {
+	version, _, err := t.PatchReported(patch, at)
+	return version, err
+}
+
+// PatchReported is ApplyReported for callers that tell of the change. The delta
+// is valid for as long as patch is not changed.
+func (t *Twin) PatchReported(patch []byte, at time.Time) (int64, Delta, error) {
 	n, err := parsePatch(patch)
 	if err != nil {
-		return 0, err
+		return 0, Delta{}, err
 	}
 	if err := t.Reported.merge(n, ticks(at), false, MaxReportedSize, "reported properties"); err != nil {
-		return 0, err
+		return 0, Delta{}, err
 	}
 	t.Version++
-	return t.Reported.Version, nil
+	return t.Reported.Version, Delta{Reported: t.Reported.marked(n, ticks(at), false)}, nil
 }
 
 // DesiredChange is what a device is told of a change of its desired properties.
@@ -96,6 +105,8 @@ type DesiredChange struct {
 	// "$version"; after a replacement it is the whole new document. It is nil
 	// when desired was not touched.
 	Patch []byte
+	// Delta is what an update changed; it is empty after a replacement.
+	Delta Delta
 }
 
 // ApplyDesired merges a JSON patch into the desired properties; null clears
@@ -139,11 +150,14 @@ func (t *Twin) applyService(p servicePatch, at time.Time) (DesiredChange, error)
 	var out DesiredChange
 	touched := false
 	if p.hasTags {
-		did, _, err := next.Tags.patch(p.tags, ticks(at), false, MaxTagsSize, "tags")
+		did, n, err := next.Tags.patch(p.tags, ticks(at), false, MaxTagsSize, "tags")
 		if err != nil {
 			return DesiredChange{}, err
 		}
-		touched = touched || did
+		if did {
+			touched = true
+			out.Delta.Tags = next.Tags.marked(n, ticks(at), false)
+		}
 	}
 	if p.hasDesired {
 		did, n, err := next.Desired.patch(p.desired, ticks(at), true, MaxDesiredSize, "desired properties")
@@ -152,7 +166,8 @@ func (t *Twin) applyService(p servicePatch, at time.Time) (DesiredChange, error)
 		}
 		if did {
 			touched = true
-			out = DesiredChange{Version: next.Desired.Version, Patch: appendVersioned(nil, n, next.Desired.Version)}
+			out.Version, out.Patch = next.Desired.Version, appendVersioned(nil, n, next.Desired.Version)
+			out.Delta.Desired = next.Desired.marked(n, ticks(at), true)
 		}
 	}
 	if touched {

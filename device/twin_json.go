@@ -21,6 +21,10 @@ func (d *Document) AppendServiceView(dst []byte) []byte {
 	id, t := &d.Identity, &d.Twin
 	dst = append(dst, `{"deviceId":`...)
 	dst = appendString(dst, id.DeviceID)
+	if id.ModuleID != "" {
+		dst = append(dst, `,"moduleId":`...)
+		dst = appendString(dst, id.ModuleID)
+	}
 	dst = append(dst, `,"etag":`...)
 	dst = appendString(dst, t.ETag())
 	dst = append(dst, `,"deviceEtag":`...)
@@ -53,6 +57,9 @@ func (d *Document) AppendServiceView(dst []byte) []byte {
 	dst = t.Desired.AppendJSON(dst)
 	dst = append(dst, `,"reported":`...)
 	dst = t.Reported.AppendJSON(dst)
+	if id.ModuleID != "" {
+		return append(dst, `}}`...)
+	}
 	dst = append(dst, `},"capabilities":{"iotEdge":`...)
 	dst = strconv.AppendBool(dst, id.IoTEdge)
 	dst = append(dst, `},"deviceScope":`...)

@@ -202,7 +202,7 @@ func (d *Devices) dropCommands(id string, q *device.CommandQueue) {
 // offer tells the live session that there is something to fetch.
 func (d *Devices) offer(n *Device) {
 	if n.Session != "" && n.Queue.Waiting() > 0 {
-		d.notify(Notice{DeviceID: n.Identity.DeviceID, Kind: NoticeCommands})
+		d.notify(Notice{Ref: n.Identity.Ref(), Kind: NoticeCommands})
 	}
 }
 

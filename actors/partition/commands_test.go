@@ -33,7 +33,7 @@ func (f *fleet) settle(id, session, lock string, o device.Outcome) Reply {
 
 func (f *fleet) queued(id string) int {
 	f.t.Helper()
-	d, err := f.core.Get(id)
+	d, err := f.core.Get(device.Ref{Device: id})
 	if err != nil || d == nil {
 		f.t.Fatalf("device %s: %v, %v", id, d, err)
 	}

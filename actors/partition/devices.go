@@ -15,13 +15,18 @@ type DevicesOptions struct {
 	State      windows.State // what the last Save left; read only
 	StateTopic string        // compacted changelog of all durable device state
 	TwinsTopic string        // compacted twins for analysts, without keys
-	DeadLetter string
-	Source     string // name of the input topic, for dead letters
-	CacheItems int    // clean devices kept decoded; 0: 4,096
-	Routing    RoutingTopics
+	// EventsTopic gets twin changes, life cycle and connection state
+	// (azure-iot-wire 9.5); "" emits none.
+	EventsTopic string
+	Hub         string // name of the hub, in events
+	DeadLetter  string
+	Source      string // name of the input topic, for dead letters
+	CacheItems  int    // clean devices kept decoded; 0: 4,096
+	Routing     RoutingTopics
 }
 
-// Devices keeps the identities and twins of one partition of the device log.
+// Devices keeps the identities and twins of the devices and modules of one
+// partition of the device log.
 type Devices struct {
 	o          DevicesOptions
 	position   int64
@@ -31,7 +36,7 @@ type Devices struct {
 	contents   contents
 	feedback   feedbackQueue
 	due        schedule
-	touched    []string        // devices changed since the last Take, in order of change
+	touched    []string        // keys of entities changed since the last Take, in order of change
 	isTouched  map[string]bool // the same as a set
 	effects    *Effects
 	suppressed bool
@@ -143,18 +148,18 @@ func (d *Devices) Apply(r *Record) error {
 }
 
 func (d *Devices) identity(r *Record) error {
-	id := string(r.Key)
+	ref := refOf(r)
 	var c device.Change
 	err := c.UnmarshalBinary(r.Value)
-	if err == nil && c.Wanted.DeviceID != id {
-		err = fmt.Errorf("%w: the record's key %q is not the device id %q", device.ErrArgument, id, c.Wanted.DeviceID)
+	if err == nil && c.Wanted.Ref() != ref {
+		err = fmt.Errorf("%w: the record's key and module header say %q, its body %q", device.ErrArgument, ref, c.Wanted.Ref())
 	}
 	if err != nil {
 		d.refuse(r, err.Error())
 		d.reply(r, Reply{Err: err})
 		return nil
 	}
-	doc, err := d.cache.get(id)
+	doc, err := d.cache.get(ref.Key())
 	if err != nil {
 		return err
 	}
@@ -162,9 +167,14 @@ func (d *Devices) identity(r *Record) error {
 	if doc != nil {
 		current = &doc.Identity
 	}
-	next, err := c.Apply(current, d.at(r))
-	if err != nil {
-		d.reply(r, Reply{Err: err})
+	next, refused := c.Apply(current, d.at(r))
+	if refused == nil && doc == nil && ref.Module != "" {
+		if refused, err = d.addModule(ref); err != nil {
+			return err
+		}
+	}
+	if refused != nil {
+		d.reply(r, Reply{Err: refused})
 		return nil
 	}
 	n := Device{Document: device.Document{Twin: device.NewTwin()}}
@@ -174,44 +184,71 @@ func (d *Devices) identity(r *Record) error {
 	}
 	n.Identity = next
 	d.count(&n.Entry, +1)
-	d.put(id, &n)
-	d.notify(Notice{DeviceID: id, Kind: NoticeIdentity})
+	d.put(ref.Key(), &n)
+	d.notifyIdentity(ref, n.Modules)
+	if doc == nil {
+		d.lifecycleEvent(r, &n, operationCreate)
+	}
 	d.reply(r, Reply{Document: n.Document})
 	return nil
 }
 
+// notifyIdentity lets the sessions of a device and of its modules, which live by
+// the device's status, check their credentials anew.
+func (d *Devices) notifyIdentity(ref device.Ref, modules []string) {
+	d.notify(Notice{Ref: ref, Kind: NoticeIdentity})
+	for _, m := range modules {
+		d.notify(Notice{Ref: device.Ref{Device: ref.Device, Module: m}, Kind: NoticeIdentity})
+	}
+}
+
 func (d *Devices) delete(r *Record) error {
-	id := string(r.Key)
-	doc, err := d.cache.get(id)
+	ref := refOf(r)
+	doc, err := d.cache.get(ref.Key())
 	if err != nil {
 		return err
 	}
 	if doc == nil {
-		d.reply(r, Reply{Err: fmt.Errorf("%w: %s", device.ErrNotFound, id)})
+		d.reply(r, Reply{Err: ref.NotFound()})
 		return nil
 	}
 	if err := doc.Identity.Match(string(r.Header(device.HeaderIfMatch))); err != nil {
 		d.reply(r, Reply{Err: err})
 		return nil
 	}
+	var modules []Device
+	if ref.Module != "" {
+		err = d.dropModule(ref)
+	} else {
+		modules, _, err = d.Modules(ref.Device)
+	}
+	if err != nil {
+		return err
+	}
+	for i := range modules {
+		d.dropCommands(modules[i].Identity.Ref().Key(), &modules[i].Queue)
+		d.put(modules[i].Identity.Ref().Key(), nil)
+		d.lifecycleEvent(r, &modules[i], operationDelete)
+	}
 	d.count(&doc.Entry, -1)
-	d.dropCommands(id, &doc.Queue)
-	d.put(id, nil)
-	d.notify(Notice{DeviceID: id, Kind: NoticeIdentity})
+	d.dropCommands(ref.Key(), &doc.Queue)
+	d.put(ref.Key(), nil)
+	d.lifecycleEvent(r, doc, operationDelete)
+	d.notifyIdentity(ref, doc.Modules)
 	d.reply(r, Reply{Document: doc.Document})
 	return nil
 }
 
-// change applies fn to a copy of the device's document and keeps it when fn
+// change applies fn to a copy of the entity's document and keeps it when fn
 // succeeds.
 func (d *Devices) change(r *Record, fn func(*Device) (Reply, error)) error {
-	id := string(r.Key)
-	doc, err := d.cache.get(id)
+	ref := refOf(r)
+	doc, err := d.cache.get(ref.Key())
 	if err != nil {
 		return err
 	}
 	if doc == nil {
-		d.reply(r, Reply{Err: fmt.Errorf("%w: %s", device.ErrNotFound, id)})
+		d.reply(r, Reply{Err: ref.NotFound()})
 		return nil
 	}
 	n := *doc
@@ -220,7 +257,7 @@ func (d *Devices) change(r *Record, fn func(*Device) (Reply, error)) error {
 		d.reply(r, Reply{Err: err})
 		return nil
 	}
-	d.put(id, &n)
+	d.put(ref.Key(), &n)
 	reply.Document = n.Document
 	d.reply(r, reply)
 	return nil
@@ -228,15 +265,20 @@ func (d *Devices) change(r *Record, fn func(*Device) (Reply, error)) error {
 
 func (d *Devices) reported(r *Record) error {
 	return d.change(r, func(n *Device) (Reply, error) {
-		version, err := n.Twin.ApplyReported(r.Value, r.Arrival.Time())
+		version, delta, err := n.Twin.PatchReported(r.Value, r.Arrival.Time())
+		if err != nil {
+			return Reply{}, err
+		}
 		n.Presence.LastActivity = r.Arrival.Time()
-		return Reply{Version: version}, err
+		d.twinEvent(r, n, false, &delta)
+		return Reply{Version: version}, nil
 	})
 }
 
 func (d *Devices) twin(r *Record) error {
+	ref := refOf(r)
 	c := device.TwinChange{
-		DeviceID: string(r.Key), Body: r.Value,
+		DeviceID: ref.Device, ModuleID: ref.Module, Body: r.Value,
 		IfMatch: string(r.Header(device.HeaderIfMatch)), Replace: string(r.Header(device.HeaderReplace)) == "true",
 	}
 	return d.change(r, func(n *Device) (Reply, error) {
@@ -248,8 +290,9 @@ func (d *Devices) twin(r *Record) error {
 			return Reply{}, err
 		}
 		if change.Patch != nil {
-			d.notify(Notice{DeviceID: n.Identity.DeviceID, Kind: NoticeDesired, Version: change.Version, Patch: change.Patch})
+			d.notify(Notice{Ref: ref, Kind: NoticeDesired, Version: change.Version, Patch: change.Patch})
 		}
+		d.twinEvent(r, n, c.Replace, &change.Delta)
 		return Reply{Version: change.Version}, nil
 	})
 }
@@ -257,11 +300,8 @@ func (d *Devices) twin(r *Record) error {
 // presence notes a connection. A disconnect of a session that is not the
 // current one is ignored.
 func (d *Devices) presence(r *Record, connected bool) error {
-	id := string(r.Key)
-	if len(r.Header(device.HeaderModule)) > 0 {
-		return nil // modules keep no presence yet
-	}
-	doc, err := d.cache.get(id)
+	ref := refOf(r)
+	doc, err := d.cache.get(ref.Key())
 	if err != nil || doc == nil {
 		return err
 	}
@@ -273,6 +313,12 @@ func (d *Devices) presence(r *Record, connected bool) error {
 	d.count(&doc.Entry, -1)
 	if n.Presence.Connected != connected {
 		n.Presence.Updated = r.Arrival.Time()
+		d.connectionEvent(r, ref, connected)
+	}
+	// A session that says no model leaves the one that is known: other sessions
+	// of the same device, such as tools, have none to say.
+	if model := r.Header(device.HeaderModel); connected && len(model) > 0 && len(model) <= device.MaxModelID {
+		n.Twin.ModelID = string(model)
 	}
 	n.Presence.Connected = connected
 	n.Session = session
@@ -284,7 +330,7 @@ func (d *Devices) presence(r *Record, connected bool) error {
 		return err
 	}
 	d.count(&n.Entry, +1)
-	d.put(id, &n)
+	d.put(ref.Key(), &n)
 	return nil
 }
 
@@ -293,12 +339,12 @@ func (d *Devices) at(r *Record) device.Position {
 }
 
 // put keeps the document, nil for deleted, and marks it for the changelog.
-func (d *Devices) put(id string, doc *Device) {
-	d.cache.put(id, doc)
-	d.schedule(id, doc)
-	if !d.isTouched[id] {
-		d.isTouched[id] = true
-		d.touched = append(d.touched, id)
+func (d *Devices) put(key string, doc *Device) {
+	d.cache.put(key, doc)
+	d.schedule(key, doc)
+	if !d.isTouched[key] {
+		d.isTouched[key] = true
+		d.touched = append(d.touched, key)
 	}
 }
 
@@ -325,7 +371,7 @@ func (d *Devices) refuse(r *Record, reason string) {
 	})
 }
 
-// Take returns the effects with the changelog of all devices changed since the
+// Take returns the effects with the changelog of all entities changed since the
 // last one, and goes on with next.
 func (d *Devices) Take(next *Effects) *Effects {
 	e := d.effects
@@ -335,8 +381,8 @@ func (d *Devices) Take(next *Effects) *Effects {
 		return e
 	}
 	state, twins := e.topic(d.o.StateTopic), e.topic(d.o.TwinsTopic)
-	for _, id := range d.touched {
-		doc := d.cache.peek(id)
+	for _, key := range d.touched {
+		doc := d.cache.peek(key)
 		d.scratch = d.scratch[:0]
 		if doc != nil {
 			var err error
@@ -344,12 +390,12 @@ func (d *Devices) Take(next *Effects) *Effects {
 				panic(err) // the document was validated when it was applied
 			}
 		}
-		d.changelog(e, state, id, doc)
+		d.changelog(e, state, key, doc)
 		d.scratch = d.scratch[:0]
 		if doc != nil {
 			d.scratch = doc.AppendServiceView(d.scratch)
 		}
-		d.changelog(e, twins, id, doc)
+		d.changelog(e, twins, device.ParseKey(key).String(), doc)
 	}
 	d.contents.take(e, state)
 	d.feedback.take(e, state)
@@ -357,31 +403,37 @@ func (d *Devices) Take(next *Effects) *Effects {
 	return e
 }
 
-// changelog emits d.scratch under the device's id, or a tombstone.
-func (d *Devices) changelog(e *Effects, topic uint32, id string, doc *Device) {
+// changelog emits d.scratch under a key, or a tombstone. A module's key alone
+// would choose another partition than its device's, so the input's is asked for.
+func (d *Devices) changelog(e *Effects, topic uint32, key string, doc *Device) {
 	b := e.room()
 	from := len(b)
-	b = append(b, id...)
+	b = append(b, key...)
 	mid := len(b)
 	b = append(b, d.scratch...)
 	e.done(topic, b, from, mid)
+	e.alongside()
 	if doc == nil {
 		e.tombstone()
 	}
 }
 
-// Get returns the device's document, or nil when there is none.
-func (d *Devices) Get(id string) (*Device, error) { return d.cache.get(id) }
+// Get returns the document of a device or module, or nil when there is none.
+func (d *Devices) Get(ref device.Ref) (*Device, error) { return d.cache.get(ref.Key()) }
 
 // Statistics counts this partition's devices.
 func (d *Devices) Statistics() device.Statistics { return d.counts }
 
-// List returns up to limit documents with ids above after, in order of id.
+// List returns up to limit devices with ids above after, in order of id.
 func (d *Devices) List(after string, limit int) ([]Device, error) {
-	return d.cache.list(after, limit)
+	return d.cache.list(after, limit, isDevice)
 }
 
+// count keeps the statistics, which are of devices alone.
 func (d *Devices) count(e *device.Entry, by int64) {
+	if e.Identity.ModuleID != "" {
+		return
+	}
 	d.counts.Total += by
 	if e.Identity.Status == device.Enabled {
 		d.counts.Enabled += by
@@ -408,20 +460,20 @@ func (d *Devices) Save(b windows.Batch) error {
 	if len(d.touched) > 0 {
 		return fmt.Errorf("save of devices at %d: %d changes have not been taken", d.position, len(d.touched))
 	}
-	ids := d.cache.dirty()
-	slices.Sort(ids)
-	for _, id := range ids {
-		doc := d.cache.peek(id)
-		d.saveDue(b, id, doc)
+	keys := d.cache.dirty()
+	slices.Sort(keys)
+	for _, key := range keys {
+		doc := d.cache.peek(key)
+		d.saveDue(b, key, doc)
 		if doc == nil {
-			b.DeleteRange(deviceKey(id), append(deviceKey(id), 0))
+			b.DeleteRange(deviceKey(key), append(deviceKey(key), 0))
 			continue
 		}
 		v, err := appendDevice(nil, doc)
 		if err != nil {
-			return fmt.Errorf("encode device %q: %w", id, err)
+			return fmt.Errorf("encode device %q: %w", key, err)
 		}
-		b.Set(deviceKey(id), v)
+		b.Set(deviceKey(key), v)
 	}
 	d.contents.save(b)
 	d.feedback.save(b)
@@ -441,12 +493,12 @@ func (d *Devices) loadCounts() error {
 }
 
 // Restore takes one record of the state topic while a lost store is rebuilt: a
-// nil value is a tombstone. The newest record of a device wins.
-func (d *Devices) Restore(id string, value []byte) error {
-	if ok, err := d.restoreQueues(id, value); ok {
+// nil value is a tombstone. The newest record of a key wins.
+func (d *Devices) Restore(key string, value []byte) error {
+	if ok, err := d.restoreQueues(key, value); ok {
 		return err
 	}
-	old, err := d.cache.get(id)
+	old, err := d.cache.get(key)
 	if err != nil {
 		return err
 	}
@@ -454,17 +506,17 @@ func (d *Devices) Restore(id string, value []byte) error {
 		d.count(&old.Entry, -1)
 	}
 	if value == nil {
-		d.cache.put(id, nil)
-		d.schedule(id, nil)
+		d.cache.put(key, nil)
+		d.schedule(key, nil)
 		return nil
 	}
 	doc, err := decodeState(value)
 	if err != nil {
-		return fmt.Errorf("state of device %q: %w", id, err)
+		return fmt.Errorf("state of device %q: %w", key, err)
 	}
 	d.count(&doc.Entry, +1)
-	d.cache.put(id, doc)
-	d.schedule(id, doc)
+	d.cache.put(key, doc)
+	d.schedule(key, doc)
 	d.unsaved++
 	return nil
 }

@@ -13,10 +13,10 @@ import (
 )
 
 // Keys of a devices core's store (docs/format/store.md): stage 1 is the devices
-// core, kind 'd' a document by device id, kind 'm' the counts.
+// core, kind 'd' a document by its key (device.Ref.Key), kind 'm' the counts.
 var countsKey = []byte{0, 1, 'm', 'c'}
 
-func deviceKey(id string) []byte { return append([]byte{0, 1, 'd'}, id...) }
+func deviceKey(key string) []byte { return append([]byte{0, 1, 'd'}, key...) }
 
 // documents are the decoded documents of a partition: those changed since the
 // last save, and a bounded cache of clean ones in two generations. What the
@@ -102,8 +102,9 @@ func (c *documents) saved() {
 	c.order = changedOrder{}
 }
 
-// list merges the saved documents with the changed ones in order of id.
-func (c *documents) list(after string, limit int) ([]Device, error) {
+// list merges the saved documents with the changed ones in order of their keys,
+// those above after that want accepts.
+func (c *documents) list(after string, limit int, want func(key string) bool) ([]Device, error) {
 	ids := slices.Sorted(maps.Keys(c.changed))
 	i, found := slices.BinarySearch(ids, after)
 	if found {
@@ -112,7 +113,7 @@ func (c *documents) list(after string, limit int) ([]Device, error) {
 	var out []Device
 	changedUpTo := func(id string, inclusive bool) {
 		for ; i < len(ids) && len(out) < limit && (ids[i] < id || inclusive && ids[i] == id); i++ {
-			if doc := c.changed[ids[i]]; doc != nil {
+			if doc := c.changed[ids[i]]; doc != nil && want(ids[i]) {
 				out = append(out, *doc)
 			}
 		}
@@ -127,7 +128,7 @@ func (c *documents) list(after string, limit int) ([]Device, error) {
 		if len(out) >= limit {
 			return errEnough
 		}
-		if _, ok := c.changed[id]; ok {
+		if _, ok := c.changed[id]; ok || !want(id) {
 			return nil
 		}
 		doc, err := decodeDevice(v)
@@ -141,7 +142,7 @@ func (c *documents) list(after string, limit int) ([]Device, error) {
 		return nil, err
 	}
 	for ; i < len(ids) && len(out) < limit; i++ {
-		if doc := c.changed[ids[i]]; doc != nil {
+		if doc := c.changed[ids[i]]; doc != nil && want(ids[i]) {
 			out = append(out, *doc)
 		}
 	}
@@ -150,17 +151,18 @@ func (c *documents) list(after string, limit int) ([]Device, error) {
 
 var errEnough = fmt.Errorf("enough")
 
-// Device is what a partition keeps of one device.
+// Device is what a partition keeps of one device or module.
 type Device struct {
 	device.Document
-	Session string // id of the current session; empty while disconnected
+	Session string   // id of the current session; empty while disconnected
+	Modules []string // module ids of a device, sorted; never changed in place
 	Queue   device.CommandQueue
 }
 
-// appendDevice encodes a device (docs/format/device-state.md): version, then
-// identity and twin with their lengths, then presence and the queue's heads.
+// appendDevice encodes a device (docs/format/device-state.md): version, identity
+// and twin with their lengths, presence, session, module ids, the queue's heads.
 func appendDevice(dst []byte, d *Device) ([]byte, error) {
-	dst = append(dst, 1)
+	dst = append(dst, deviceFormat)
 	for _, part := range []interface {
 		AppendBinary([]byte) ([]byte, error)
 	}{&d.Identity, &d.Twin} {
@@ -185,11 +187,19 @@ func appendDevice(dst []byte, d *Device) ([]byte, error) {
 	}
 	dst = binary.AppendUvarint(dst, uint64(len(d.Session)))
 	dst = append(dst, d.Session...)
+	dst = binary.AppendUvarint(dst, uint64(len(d.Modules)))
+	for _, m := range d.Modules {
+		dst = binary.AppendUvarint(dst, uint64(len(m)))
+		dst = append(dst, m...)
+	}
 	return d.Queue.AppendBinary(dst)
 }
 
+// deviceFormat is the version of a stored device.
+const deviceFormat = 2
+
 func decodeDevice(b []byte) (*Device, error) {
-	if len(b) == 0 || b[0] != 1 {
+	if len(b) == 0 || b[0] != deviceFormat {
 		return nil, fmt.Errorf("%w: version of a device", errCorrupt)
 	}
 	b = b[1:]
@@ -231,6 +241,18 @@ func decodeDevice(b []byte) (*Device, error) {
 		return nil, fmt.Errorf("%w: session of a device", errCorrupt)
 	}
 	d.Session = string(session)
+	count, n := binary.Uvarint(b)
+	if !shortest(b, n) || count > device.MaxModules {
+		return nil, fmt.Errorf("%w: modules of a device", errCorrupt)
+	}
+	b = b[n:]
+	for i := range count {
+		m, ok := bytes()
+		if !ok || i > 0 && d.Modules[i-1] >= string(m) {
+			return nil, fmt.Errorf("%w: modules of a device", errCorrupt)
+		}
+		d.Modules = append(d.Modules, string(m))
+	}
 	if err := d.Queue.UnmarshalBinary(b); err != nil {
 		return nil, fmt.Errorf("%w: %w", errCorrupt, err)
 	}

@@ -35,16 +35,18 @@ type Effects struct {
 // million of them.
 type output struct {
 	topic                 uint16
-	tombstone             bool
+	tombstone, alongside  bool
 	chunk                 uint32
 	key, value, end, tail uint32
 }
 
 // Output is one record that a transaction produces; its key chooses the
-// partition. A nil Value is a tombstone.
+// partition unless Alongside is set. A nil Value is a tombstone.
 type Output struct {
 	Topic      string
 	Key, Value []byte
+	// Alongside asks for the partition of the input's number, whatever the key.
+	Alongside bool
 }
 
 // Entry is one journal entry: it applies before the record at Position.
@@ -74,7 +76,7 @@ const (
 // Reply answers one control record of the device log.
 type Reply struct {
 	Request  string          // the record's request header
-	Document device.Document // the device after the change
+	Document device.Document // the device or module after the change
 	Version  int64           // the section's version after a twin change
 	Next     int64           // the offset after the record
 	Err      error           // wraps one of device's sentinels
@@ -85,12 +87,12 @@ type Reply struct {
 	Feedback *device.FeedbackBatch // what a service has locked, nil when there is none
 }
 
-// Notice tells the live session of a device what a record changed.
+// Notice tells the live session of a device or module what a record changed.
 type Notice struct {
-	DeviceID string
-	Kind     NoticeKind
-	Version  int64  // NoticeDesired: the desired version
-	Patch    []byte // NoticeDesired: the patch with $version
+	Ref     device.Ref
+	Kind    NoticeKind
+	Version int64  // NoticeDesired: the desired version
+	Patch   []byte // NoticeDesired: the patch with $version
 }
 
 // NoticeKind says what a Notice is about.
@@ -164,6 +166,9 @@ func (e *Effects) abandon(b []byte, from int) {
 // tombstone turns the newest output into a deletion of its key.
 func (e *Effects) tombstone() { e.outputs[len(e.outputs)-1].tombstone = true }
 
+// alongside puts the newest output into the partition of the input's number.
+func (e *Effects) alongside() { e.outputs[len(e.outputs)-1].alongside = true }
+
 // withHeaders attaches headers to the newest output.
 func (e *Effects) withHeaders(h ...Header) {
 	o := &e.outputs[len(e.outputs)-1]
@@ -190,7 +195,7 @@ func (e *Effects) drop() {
 func (e *Effects) Output(i int) Output {
 	o := e.outputs[i]
 	c := e.chunks[o.chunk]
-	out := Output{Topic: e.topics[o.topic], Key: c[o.key:o.value:o.value]}
+	out := Output{Topic: e.topics[o.topic], Key: c[o.key:o.value:o.value], Alongside: o.alongside}
 	if !o.tombstone {
 		out.Value = c[o.value:o.end:o.end]
 	}

@@ -27,7 +27,7 @@ func NewHistory(partition int32, id string) (*History, error) {
 // Document is the device as the records applied so far left it, nil when there
 // is none.
 func (h *History) Document() (*device.Document, error) {
-	d, err := h.core.Get(h.id)
+	d, err := h.core.Get(device.Ref{Device: h.id})
 	if err != nil || d == nil {
 		return nil, err
 	}

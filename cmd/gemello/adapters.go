@@ -41,8 +41,13 @@ func apiError(err error) error {
 	return err
 }
 
-func (h hubAdapter) Identity(ctx context.Context, id string) (device.Entry, error) {
-	e, err := h.node.Identity(ctx, id)
+func (h hubAdapter) Identity(ctx context.Context, ref device.Ref) (device.Entry, error) {
+	e, err := h.node.Identity(ctx, ref)
+	return e, apiError(err)
+}
+
+func (h hubAdapter) Modules(ctx context.Context, deviceID string) ([]device.Entry, error) {
+	e, err := h.node.Modules(ctx, deviceID)
 	return e, apiError(err)
 }
 
@@ -56,12 +61,12 @@ func (h hubAdapter) PutIdentity(ctx context.Context, c device.Change) (device.En
 	return e, apiError(err)
 }
 
-func (h hubAdapter) DeleteIdentity(ctx context.Context, id, ifMatch string, a device.Audit) error {
-	return apiError(h.node.DeleteIdentity(ctx, id, ifMatch, a))
+func (h hubAdapter) DeleteIdentity(ctx context.Context, ref device.Ref, ifMatch string, a device.Audit) error {
+	return apiError(h.node.DeleteIdentity(ctx, ref, ifMatch, a))
 }
 
-func (h hubAdapter) Twin(ctx context.Context, id string) (device.Document, error) {
-	d, err := h.node.Twin(ctx, id)
+func (h hubAdapter) Twin(ctx context.Context, ref device.Ref) (device.Document, error) {
+	d, err := h.node.Twin(ctx, ref)
 	return d, apiError(err)
 }
 
@@ -75,8 +80,8 @@ func (h hubAdapter) Statistics(ctx context.Context) (device.Statistics, error) {
 	return s, apiError(err)
 }
 
-func (h hubAdapter) InvokeMethod(ctx context.Context, deviceID string, c device.MethodCall) (device.MethodResult, error) {
-	r, err := h.node.InvokeMethod(ctx, deviceID, c)
+func (h hubAdapter) InvokeMethod(ctx context.Context, ref device.Ref, c device.MethodCall) (device.MethodResult, error) {
+	r, err := h.node.InvokeMethod(ctx, ref, c)
 	return r, apiError(err)
 }
 

@@ -80,7 +80,7 @@ func (a *bridgeAppender) lookup(deviceID string) bridged {
 	}
 	ctx, cancel := context.WithTimeout(a.ctx, 10*time.Second)
 	defer cancel()
-	e, err := a.node.Identity(ctx, deviceID)
+	e, err := a.node.Identity(ctx, device.Ref{Device: deviceID})
 	b = bridged{generation: e.Identity.GenerationID, until: now.Add(bridgeTrust)}
 	switch {
 	case err == nil && e.Identity.Status != device.Enabled:

@@ -22,6 +22,8 @@ func newDeviceCmd(a *app) *cobra.Command {
 // --json and to connection-string.
 type deviceSummary struct {
 	DeviceID         string `json:"deviceId"`
+	ModuleID         string `json:"moduleId"`
+	ManagedBy        string `json:"managedBy"`
 	Status           string `json:"status"`
 	StatusReason     string `json:"statusReason"`
 	ConnectionState  string `json:"connectionState"`
@@ -38,7 +40,10 @@ func newDeviceCreateCmd(a *app) *cobra.Command {
 	f := addAdminFlags(a, cmd)
 	var primary, secondary, thumbprint, thumbprint2, reason string
 	var disabled, edge bool
+	var module, managedBy string
 	fs := cmd.Flags()
+	fs.StringVar(&module, "module", "", "create this module of the device")
+	fs.StringVar(&managedBy, "managed-by", "", "who looks after the module")
 	fs.StringVar(&primary, "primary-key", "", "primary key, base64 of 16 to 64 bytes")
 	fs.StringVar(&secondary, "secondary-key", "", "secondary key, base64 of 16 to 64 bytes")
 	fs.StringVar(&thumbprint, "thumbprint", "", "SHA-1 or SHA-256 thumbprint of the device's certificate, in place of keys")
@@ -49,6 +54,12 @@ func newDeviceCreateCmd(a *app) *cobra.Command {
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if thumbprint != "" && (primary != "" || secondary != "") {
 			return usagef("device create: give keys or thumbprints, not both")
+		}
+		if module == "" && managedBy != "" {
+			return usagef("device create: --managed-by: %q is for modules; give --module too", managedBy)
+		}
+		if module != "" && (disabled || edge || reason != "") {
+			return usagef("device create: --disabled, --status-reason and --edge are for devices; a module has none of them")
 		}
 		auth := map[string]any{"type": "sas", "symmetricKey": map[string]string{"primaryKey": primary, "secondaryKey": secondary}}
 		if thumbprint != "" || thumbprint2 != "" {
@@ -65,15 +76,20 @@ func newDeviceCreateCmd(a *app) *cobra.Command {
 		if reason != "" {
 			body["statusReason"] = reason
 		}
+		name, option := args[0], ""
+		if module != "" {
+			body = map[string]any{"deviceId": args[0], "moduleId": module, "managedBy": managedBy, "authentication": auth}
+			name, option = name+"/"+module, " --module "+shellQuote(module)
+		}
 		return f.withClient(cmd, func(ctx context.Context, c *adminClient) error {
 			var made json.RawMessage
-			if err := c.call(ctx, "PUT", devicePath(args[0]), nil, createOnly(), body, &made); err != nil {
+			if err := c.call(ctx, "PUT", devicePath(args[0])+modulePath(module), nil, createOnly(), body, &made); err != nil {
 				return err
 			}
 			if f.json {
 				return f.printRaw(made)
 			}
-			_, err := fmt.Fprintf(a.stdout, "created %s; its connection string: gemello connection-string --device %s\n", args[0], shellQuote(args[0]))
+			_, err := fmt.Fprintf(a.stdout, "created %s; its connection string: gemello connection-string --device %s%s\n", name, shellQuote(args[0]), option)
 			return err
 		})
 	}
@@ -81,12 +97,13 @@ func newDeviceCreateCmd(a *app) *cobra.Command {
 }
 
 func newDeviceShowCmd(a *app) *cobra.Command {
-	cmd := &cobra.Command{Use: "show ID", Short: "Print a device", Args: cobra.ExactArgs(1)}
+	cmd := &cobra.Command{Use: "show ID", Short: "Print a device or module", Args: cobra.ExactArgs(1)}
 	f := addAdminFlags(a, cmd)
+	module := addModuleFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return f.withClient(cmd, func(ctx context.Context, c *adminClient) error {
 			var raw json.RawMessage
-			if err := c.call(ctx, "GET", devicePath(args[0]), nil, nil, nil, &raw); err != nil {
+			if err := c.call(ctx, "GET", devicePath(args[0])+modulePath(*module), nil, nil, nil, &raw); err != nil {
 				return err
 			}
 			if f.json {
@@ -98,7 +115,7 @@ func newDeviceShowCmd(a *app) *cobra.Command {
 			}
 			w := tabwriter.NewWriter(a.stdout, 0, 4, 2, ' ', 0)
 			for _, row := range [][2]string{
-				{"device", d.DeviceID}, {"status", d.Status}, {"reason", d.StatusReason},
+				{"device", d.DeviceID}, {"module", d.ModuleID}, {"managed by", d.ManagedBy}, {"status", d.Status}, {"reason", d.StatusReason},
 				{"connection", d.ConnectionState}, {"last activity", d.LastActivityTime},
 				{"authentication", d.Authentication.Type}, {"generation", d.GenerationID}, {"etag", d.ETag},
 			} {
@@ -117,7 +134,14 @@ func newDeviceListCmd(a *app) *cobra.Command {
 	f := addAdminFlags(a, cmd)
 	limit := cmd.Flags().Int("limit", 0, "at most this many; 0: all")
 	after := cmd.Flags().String("after", "", "only ids that sort after this one")
+	of := cmd.Flags().String("modules-of", "", "list the modules of this device")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if *of != "" {
+			if *limit != 0 || *after != "" {
+				return usagef("device list: --modules-of lists all modules of a device; leave out --limit and --after")
+			}
+			return f.withClient(cmd, func(ctx context.Context, c *adminClient) error { return f.printModules(ctx, c, *of) })
+		}
 		if *limit < 0 {
 			return usagef("device list: --limit: \"%d\" is not allowed; allowed: 0 (all) or more", *limit)
 		}
@@ -152,12 +176,16 @@ func newDeviceListCmd(a *app) *cobra.Command {
 }
 
 func newDeviceDeleteCmd(a *app) *cobra.Command {
-	cmd := &cobra.Command{Use: "delete ID...", Short: "Delete devices", Args: cobra.MinimumNArgs(1)}
+	cmd := &cobra.Command{Use: "delete ID...", Short: "Delete devices with their modules, or one module", Args: cobra.MinimumNArgs(1)}
 	f := addAdminFlags(a, cmd)
+	module := addModuleFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if *module != "" && len(args) > 1 {
+			return usagef("device delete: --module %q is of one device, not of %d", *module, len(args))
+		}
 		return f.withClient(cmd, func(ctx context.Context, c *adminClient) error {
 			for _, id := range args {
-				if err := c.call(ctx, "DELETE", devicePath(id), nil, nil, nil, nil); err != nil {
+				if err := c.call(ctx, "DELETE", devicePath(id)+modulePath(*module), nil, nil, nil, nil); err != nil {
 					return fmt.Errorf("delete %s: %w", id, err)
 				}
 			}
@@ -206,6 +234,39 @@ func (c *adminClient) devices(ctx context.Context, after string, limit int, visi
 }
 
 func devicePath(id string) string { return "/devices/" + url.PathEscape(id) }
+
+func addModuleFlag(cmd *cobra.Command) *string {
+	return cmd.Flags().String("module", "", "this module of the device, not the device itself")
+}
+
+// modulePath goes behind the path of a device or twin; "" is the device itself.
+func modulePath(module string) string {
+	if module == "" {
+		return ""
+	}
+	return "/modules/" + url.PathEscape(module)
+}
+
+// printModules lists the modules of a device.
+func (f *adminFlags) printModules(ctx context.Context, c *adminClient, device string) error {
+	var out struct{ Modules []json.RawMessage }
+	if err := c.call(ctx, "GET", devicePath(device)+"/modules", nil, nil, nil, &out); err != nil {
+		return err
+	}
+	if f.json {
+		return f.printJSON(out.Modules)
+	}
+	w := tabwriter.NewWriter(f.app.stdout, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(w, "DEVICE\tMODULE\tMANAGED BY\tCONNECTION\tAUTHENTICATION\tLAST ACTIVITY")
+	for _, raw := range out.Modules {
+		var m deviceSummary
+		if err := json.Unmarshal(raw, &m); err != nil {
+			return fmt.Errorf("read module of %s: %w", device, err)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", m.DeviceID, m.ModuleID, m.ManagedBy, m.ConnectionState, m.Authentication.Type, m.LastActivityTime)
+	}
+	return w.Flush()
+}
 
 func createOnly() http.Header { return http.Header{"If-None-Match": {"*"}} }
 

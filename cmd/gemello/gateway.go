@@ -59,13 +59,13 @@ func (g *gateway) Connect(ctx context.Context, c ingest.Credentials, s ingest.Se
 	if !g.accepts(c.Remote.Addr()) {
 		return nil, fmt.Errorf("%w: the IP filter rejects %s", ingest.ErrUnauthorized, c.Remote.Addr())
 	}
-	l := &link{gateway: g, credentials: c, id: fmt.Sprintf("%s-%d", g.life, g.sessions.Add(1))}
+	l := &link{gateway: g, credentials: c, ref: device.Ref{Device: c.DeviceID, Module: c.ModuleID}, id: fmt.Sprintf("%s-%d", g.life, g.sessions.Add(1))}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	v, err := g.verifier(c)
 	if err != nil {
 		return nil, err
 	}
-	err = g.node.Attach(ctx, c.DeviceID, actors.Attachment{
+	err = g.node.Attach(ctx, l.ref, actors.Attachment{
 		ID: l.id, Session: actorSession{s},
 		Check: func(id *device.Identity) error {
 			got, err := v.verify(id)
@@ -78,19 +78,19 @@ func (g *gateway) Connect(ctx context.Context, c ingest.Credentials, s ingest.Se
 				}
 				l.admitted.Store(&got)
 			} else if l.admitted.Load().generation != got.generation {
-				return fmt.Errorf("%w: the device was deleted and made again", ingest.ErrUnauthorized)
+				return fmt.Errorf("%w: %s was deleted and made again", ingest.ErrUnauthorized, l.ref)
 			}
 			return nil
 		},
 	})
-	if errors.Is(err, device.ErrNotFound) {
+	if errors.Is(err, device.ErrNotFound) || errors.Is(err, device.ErrModuleNotFound) {
 		return nil, fmt.Errorf("%w: %w", ingest.ErrUnauthorized, err)
 	}
 	if err != nil {
 		return nil, ingestError(err)
 	}
 	l.watchPolicy(v, s)
-	g.node.Presence(l.ctx, c.DeviceID, l.id, true, l.audit())
+	g.node.Presence(l.ctx, actors.Connection{Ref: l.ref, Session: l.id, Connected: true, ModelID: c.ModelID, Audit: l.audit()})
 	return l, nil
 }
 
@@ -111,10 +111,8 @@ type admitted struct {
 
 func (g *gateway) verifier(c ingest.Credentials) (*verifier, error) {
 	v := &verifier{gateway: g, c: c}
-	if c.ModuleID != "" {
-		return nil, fmt.Errorf("%w: module identities are not available in this version", ingest.ErrUnauthorized)
-	}
-	if err := device.ValidID(c.DeviceID); err != nil {
+	ref := device.Ref{Device: c.DeviceID, Module: c.ModuleID}
+	if err := ref.Valid(); err != nil {
 		return nil, fmt.Errorf("%w: %v", ingest.ErrUnauthorized, err)
 	}
 	if c.Token == "" {
@@ -127,7 +125,11 @@ func (g *gateway) verifier(c ingest.Credentials) (*verifier, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %v", ingest.ErrUnauthorized, err)
 	}
-	if err := t.Covers(g.hosts, "devices", c.DeviceID); err != nil {
+	path := []string{"devices", c.DeviceID}
+	if c.ModuleID != "" {
+		path = append(path, "modules", c.ModuleID)
+	}
+	if err := t.Covers(g.hosts, path...); err != nil {
 		return nil, fmt.Errorf("%w: %v", ingest.ErrUnauthorized, err)
 	}
 	v.token = &t
@@ -148,11 +150,15 @@ func (v *verifier) verify(id *device.Identity) (admitted, error) {
 		return refuse("device %s is disabled", id.DeviceID)
 	}
 	a := admitted{generation: id.GenerationID}
+	scope := "device"
+	if id.ModuleID != "" {
+		scope = "module"
+	}
 	if v.token == nil {
 		if id.Auth.Type != device.AuthSelfSigned || !credential.MatchThumbprint(v.c.PeerCertificates[0].Raw, &id.Auth) {
-			return refuse("the certificate is not that of device %s", id.DeviceID)
+			return refuse("the certificate is not that of %s", id.Ref())
 		}
-		a.auth, a.credential = "device;x509", "certificate"
+		a.auth, a.credential = scope+";x509", "certificate"
 		return a, nil
 	}
 	var keys credential.Keys
@@ -164,13 +170,13 @@ func (v *verifier) verify(id *device.Identity) (admitted, error) {
 		a.auth = "hub;sas"
 	} else {
 		if id.Auth.Type != device.AuthSAS {
-			return refuse("device %s does not authenticate with keys", id.DeviceID)
+			return refuse("%s does not authenticate with keys", id.Ref())
 		}
 		var err error
 		if keys, err = v.gateway.sealer.OpenDevice(id); err != nil {
 			return admitted{}, err
 		}
-		a.auth = "device;sas"
+		a.auth = scope + ";sas"
 	}
 	which, err := v.token.Verify(keys, v.gateway.now(), clockSkew)
 	if err != nil {
@@ -196,6 +202,7 @@ func (s actorSession) Close(reason string) {
 type link struct {
 	*gateway
 	credentials ingest.Credentials
+	ref         device.Ref
 	id          string
 	admitted    atomic.Pointer[admitted]
 	ctx         context.Context // ends when the session is closed
@@ -211,7 +218,7 @@ func (l *link) ID() string         { return l.id }
 func (l *link) Expires() time.Time { return l.admitted.Load().expires }
 
 func (l *link) audit() device.Audit {
-	return device.Audit{Actor: "device:" + l.credentials.DeviceID, Credential: l.admitted.Load().credential, Address: l.credentials.Remote.String(), RequestID: l.id}
+	return device.Audit{Actor: "device:" + l.ref.String(), Credential: l.admitted.Load().credential, Address: l.credentials.Remote.String(), RequestID: l.id}
 }
 
 func (l *link) Publish(m ingest.Message, done func(error)) {
@@ -237,7 +244,7 @@ func (l *link) Twin(done func([]byte, error)) {
 	go func() {
 		ctx, cancel := context.WithTimeout(l.ctx, 20*time.Second)
 		defer cancel()
-		doc, err := l.node.Twin(ctx, l.credentials.DeviceID)
+		doc, err := l.node.Twin(ctx, l.ref)
 		if err != nil {
 			done(nil, ingestError(err))
 			return
@@ -260,7 +267,7 @@ func (l *link) PatchReported(patch []byte, done func(int64, error)) {
 		cancel()
 		answer(0, ingest.ErrBusy)
 	})
-	cancel = l.node.PatchReported(l.ctx, l.credentials.DeviceID, patch, l.audit(), func(v int64, err error) {
+	cancel = l.node.PatchReported(l.ctx, l.ref, patch, l.audit(), func(v int64, err error) {
 		timer.Stop()
 		answer(v, err)
 	})
@@ -268,10 +275,10 @@ func (l *link) PatchReported(patch []byte, done func(int64, error)) {
 }
 
 func (l *link) MethodResponse(rid string, status int, payload []byte) {
-	l.node.MethodResponse(l.credentials.DeviceID, rid, status, payload)
+	l.node.MethodResponse(l.ref, rid, status, payload)
 }
 
-func (l *link) Ready(f ingest.Feature, on bool) { l.node.Ready(l.credentials.DeviceID, l.id, f, on) }
+func (l *link) Ready(f ingest.Feature, on bool) { l.node.Ready(l.ref, l.id, f, on) }
 
 func (l *link) Settle(lock string, o device.Outcome, done func(error)) {
 	l.node.SettleDelivery(l.credentials.DeviceID, l.id, lock, o, l.audit(), func(err error) { done(ingestError(err)) })
@@ -289,15 +296,15 @@ func (l *link) Close(_ ingest.Reason, will *ingest.Message) {
 			})
 		}
 		l.forgetPolicy()
-		l.node.Detach(l.credentials.DeviceID, l.id)
-		l.node.Presence(background, l.credentials.DeviceID, l.id, false, l.audit())
+		l.node.Detach(l.ref, l.id)
+		l.node.Presence(background, actors.Connection{Ref: l.ref, Session: l.id, Audit: l.audit()})
 	})
 }
 
 // ingestError maps the node's errors to those of ingest.
 func ingestError(err error) error {
 	for _, m := range [...]struct{ from, to error }{
-		{device.ErrNotFound, ingest.ErrNotFound}, {device.ErrTooLarge, ingest.ErrTooLarge},
+		{device.ErrNotFound, ingest.ErrNotFound}, {device.ErrModuleNotFound, ingest.ErrNotFound}, {device.ErrTooLarge, ingest.ErrTooLarge},
 		{device.ErrArgument, ingest.ErrInvalid}, {device.ErrFormat, ingest.ErrInvalid},
 		{actors.ErrBusy, ingest.ErrBusy}, {actors.ErrUnavailable, ingest.ErrBusy},
 	} {

@@ -20,6 +20,6 @@ func (m movesAdapter) Documents(ctx context.Context, partition int32, after stri
 	return docs, apiError(err)
 }
 
-func (m movesAdapter) PatchReported(ctx context.Context, deviceID string, patch []byte, a device.Audit) error {
-	return apiError(m.node.ImportReported(ctx, deviceID, patch, a))
+func (m movesAdapter) PatchReported(ctx context.Context, ref device.Ref, patch []byte, a device.Audit) error {
+	return apiError(m.node.ImportReported(ctx, ref, patch, a))
 }

@@ -21,6 +21,7 @@ func newTwinGetCmd(a *app) *cobra.Command {
 	f := addAdminFlags(a, cmd)
 	at := cmd.Flags().String("at", "", "as it was at this time, like 2026-01-02T03:04:05Z")
 	version := cmd.Flags().Int64("at-version", 0, "as it was when its version was this")
+	module := addModuleFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return f.withClient(cmd, func(ctx context.Context, c *adminClient) error {
 			var twin json.RawMessage
@@ -31,7 +32,7 @@ func newTwinGetCmd(a *app) *cobra.Command {
 			if *version != 0 {
 				q.Set("version", strconv.FormatInt(*version, 10))
 			}
-			if err := c.call(ctx, "GET", twinPath(args[0]), q, nil, nil, &twin); err != nil {
+			if err := c.call(ctx, "GET", twinPath(args[0])+modulePath(*module), q, nil, nil, &twin); err != nil {
 				return err
 			}
 			return f.printRaw(twin)
@@ -48,6 +49,7 @@ func newTwinPatchCmd(a *app) *cobra.Command {
 		Args:    cobra.RangeArgs(1, 2),
 	}
 	f := addAdminFlags(a, cmd)
+	module := addModuleFlag(cmd)
 	desired := cmd.Flags().String("desired", "", "patch of desired properties, as JSON")
 	tags := cmd.Flags().String("tags", "", "patch of tags, as JSON")
 	etag := cmd.Flags().String("if-match", "", "change the twin only while it has this etag")
@@ -62,7 +64,7 @@ func newTwinPatchCmd(a *app) *cobra.Command {
 				header = http.Header{"If-Match": {`"` + *etag + `"`}}
 			}
 			var twin json.RawMessage
-			if err := c.call(ctx, "PATCH", twinPath(args[0]), nil, header, patch, &twin); err != nil {
+			if err := c.call(ctx, "PATCH", twinPath(args[0])+modulePath(*module), nil, header, patch, &twin); err != nil {
 				return err
 			}
 			return f.printRaw(twin)

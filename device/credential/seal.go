@@ -109,24 +109,29 @@ func (s *Sealer) OpenKey(sealed []byte, scope, slot string) (Key, error) {
 	return Key{b}, nil
 }
 
-// SealDevice puts the keys of a device, sealed, into its identity.
+// SealDevice puts the keys of a device or module, sealed, into its identity.
 func (s *Sealer) SealDevice(id *device.Identity, k Keys) error {
 	var err error
-	if id.Auth.Primary, err = s.SealKey(k.Primary, deviceScope(id.DeviceID), Primary); err != nil {
+	if id.Auth.Primary, err = s.SealKey(k.Primary, keyScope(id), Primary); err != nil {
 		return err
 	}
-	id.Auth.Secondary, err = s.SealKey(k.Secondary, deviceScope(id.DeviceID), Secondary)
+	id.Auth.Secondary, err = s.SealKey(k.Secondary, keyScope(id), Secondary)
 	return err
 }
 
-// OpenDevice returns the keys of a device.
+// OpenDevice returns the keys of a device or module.
 func (s *Sealer) OpenDevice(id *device.Identity) (Keys, error) {
-	p, err := s.OpenKey(id.Auth.Primary, deviceScope(id.DeviceID), Primary)
+	p, err := s.OpenKey(id.Auth.Primary, keyScope(id), Primary)
 	if err != nil {
 		return Keys{}, err
 	}
-	k, err := s.OpenKey(id.Auth.Secondary, deviceScope(id.DeviceID), Secondary)
+	k, err := s.OpenKey(id.Auth.Secondary, keyScope(id), Secondary)
 	return Keys{p, k}, err
 }
 
-func deviceScope(id string) string { return "devices/" + id }
+func keyScope(id *device.Identity) string {
+	if id.ModuleID == "" {
+		return "devices/" + id.DeviceID
+	}
+	return "devices/" + id.DeviceID + "/modules/" + id.ModuleID
+}

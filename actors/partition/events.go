@@ -1,0 +1,126 @@
+package partition
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/gemello/gemello/device"
+)
+
+// Headers of a record of the events topic (docs/format/events.md); the names
+// are those of azure-iot-wire 9.4 and 9.5.
+const (
+	EventSource        = "iothub-message-source"
+	EventSchema        = "iothub-message-schema"
+	EventHub           = "hubName"
+	EventDevice        = "deviceId"
+	EventModule        = "moduleId"
+	EventTime          = "operationTimestamp"
+	EventOperation     = "opType"
+	EventContentType   = "content-type"
+	EventEncoding      = "content-encoding"
+	EventCorrelation   = "correlation-id"
+	EventUser          = "user-id"
+	EventEnqueued      = "iothub-enqueuedtime"
+	EventConnDevice    = "iothub-connection-device-id"
+	EventConnModule    = "iothub-connection-module-id"
+	eventJSON          = "application/json"
+	eventUTF8          = "utf-8"
+	sequenceDigits     = 32
+	eventTimeFormat    = "2006-01-02T15:04:05.0000000Z"
+	sourceTwin         = "twinChangeEvents"
+	sourceLifecycle    = "deviceLifecycleEvents"
+	sourceConnection   = "deviceConnectionStateEvents"
+	schemaTwin         = "twinChangeNotification"
+	schemaDeviceLife   = "deviceLifecycleNotification"
+	schemaModuleLife   = "moduleLifecycleNotification"
+	schemaConnection   = "deviceConnectionStateNotification"
+	operationUpdate    = "updateTwin"
+	operationReplace   = "replaceTwin"
+	operationCreate    = "create"
+	operationDelete    = "delete"
+	operationIdentity  = "Identity"
+	operationConnected = "Connected"
+	operationGone      = "Disconnected"
+)
+
+// event emits one record of the events topic.
+func (d *Devices) event(r *Record, ref device.Ref, source, schema, operation string, body func([]byte) []byte) {
+	if d.suppressed || d.o.EventsTopic == "" {
+		return
+	}
+	e := d.effects
+	topic := e.topic(d.o.EventsTopic)
+	b := e.room()
+	from := len(b)
+	b = append(b, ref.Device...)
+	mid := len(b)
+	b = body(b)
+	e.done(topic, b, from, mid)
+	at := r.Arrival.Time().UTC()
+	correlation := string(r.Header(device.HeaderAudit))
+	if correlation == "" {
+		correlation = fmt.Sprintf("%d-%d", d.o.Partition, r.Offset)
+	}
+	h := make([]Header, 0, 14)
+	for _, f := range [...]struct{ key, value string }{
+		{EventSource, source}, {EventSchema, schema}, {EventHub, d.o.Hub}, {EventDevice, ref.Device}, {EventModule, ref.Module},
+		{EventTime, at.Format(eventTimeFormat)}, {EventOperation, operation},
+		{EventContentType, eventJSON}, {EventEncoding, eventUTF8}, {EventCorrelation, correlation}, {EventUser, d.o.Hub},
+		{EventEnqueued, strconv.FormatInt(at.UnixMilli(), 10)},
+		{EventConnDevice, ref.Device}, {EventConnModule, ref.Module},
+	} {
+		if f.value != "" {
+			h = append(h, Header{Key: f.key, Value: []byte(f.value)})
+		}
+	}
+	e.withHeaders(h...)
+}
+
+func kindOf(ref device.Ref) string {
+	if ref.Module != "" {
+		return "Module"
+	}
+	return "Device"
+}
+
+// lifecycleEvent tells that an identity was made or deleted; the body is its
+// twin.
+func (d *Devices) lifecycleEvent(r *Record, doc *Device, operation string) {
+	ref, schema := doc.Identity.Ref(), schemaDeviceLife
+	if ref.Module != "" {
+		schema = schemaModuleLife
+	}
+	d.event(r, ref, sourceLifecycle, schema, operation+kindOf(ref)+operationIdentity, doc.AppendEventView)
+}
+
+// twinEvent tells what an update changed, or the whole twin that a replacement
+// made.
+func (d *Devices) twinEvent(r *Record, doc *Device, replaced bool, delta *device.Delta) {
+	ref := doc.Identity.Ref()
+	if replaced {
+		d.event(r, ref, sourceTwin, schemaTwin, operationReplace, doc.AppendEventView)
+		return
+	}
+	if *delta == (device.Delta{}) {
+		return // nothing was touched
+	}
+	d.event(r, ref, sourceTwin, schemaTwin, operationUpdate, func(b []byte) []byte { return doc.Twin.AppendDelta(b, delta) })
+}
+
+// connectionEvent tells that an entity connected or disconnected. The sequence
+// number is the record's offset plus one: all records of a device are in one
+// partition, so it grows for ever, also over deletion and re-creation.
+func (d *Devices) connectionEvent(r *Record, ref device.Ref, connected bool) {
+	operation := operationGone
+	if connected {
+		operation = operationConnected
+	}
+	kind := "device"
+	if ref.Module != "" {
+		kind = "module"
+	}
+	d.event(r, ref, sourceConnection, schemaConnection, kind+operation, func(b []byte) []byte {
+		return fmt.Appendf(b, `{"sequenceNumber":"%0*X"}`, sequenceDigits, r.Offset+1)
+	})
+}
