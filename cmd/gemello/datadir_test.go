@@ -116,6 +116,7 @@ func TestUnusableDataDirIsNamed(t *testing.T) {
 	os.WriteFile(file, nil, 0o600)
 	strangers := filepath.Join(base, "strangers")
 	os.MkdirAll(strangers, 0o755)
+	os.Chmod(strangers, 0o755) // a node that ran in this process has left its umask
 	os.WriteFile(filepath.Join(strangers, "thesis.txt"), nil, 0o600)
 	future := filepath.Join(base, "future")
 	os.MkdirAll(future, 0o700)
