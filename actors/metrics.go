@@ -35,6 +35,7 @@ type metrics struct {
 	stores        *store.Metrics // nil counts nothing
 	methods       *methodMetrics
 	routing       *routingMetrics
+	jobSteps      *prometheus.CounterVec // job_devices_total{status}
 
 	now func() time.Time
 
@@ -65,6 +66,7 @@ func newMetrics(r prometheus.Registerer, now func() time.Time) *metrics {
 		pipeSuspended: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "pipe_suspended", Help: "1 while a pipeline is suspended by its sink."}, pipe),
 		methods:       newMethodMetrics(),
 		routing:       newRoutingMetrics(),
+		jobSteps:      prometheus.NewCounterVec(prometheus.CounterOpts{Name: "job_devices_total", Help: "Devices of jobs that this node's driver has brought to an outcome."}, []string{"status"}),
 		now:           now,
 		last:          map[string]partition.PipelineFigures{},
 	}
@@ -74,7 +76,7 @@ func newMetrics(r prometheus.Registerer, now func() time.Time) *metrics {
 		m.methods.register(r)
 		m.routing.register(r)
 		r.MustRegister(m.recordsIn, m.bytesIn, m.rowsOut, m.commitSeconds, m.replayed, m.terms, m.fences, m.stateBytes, m.retention,
-			m.busy, m.pipeCounters, m.pipeRows, m.pipeDelay, m.pipeWindows, m.pipeKeys, m.pipeState, m.pipeSuspended)
+			m.busy, m.pipeCounters, m.pipeRows, m.pipeDelay, m.pipeWindows, m.pipeKeys, m.pipeState, m.pipeSuspended, m.jobSteps)
 	}
 	return m
 }

@@ -24,6 +24,8 @@ const (
 	HeaderMax        = "max"     // receive: how many commands at most
 	HeaderLock       = "lock"    // settle, feedback: the token of the delivery
 	HeaderOutcome    = "outcome" // settle, feedback: complete, abandon or reject
+	HeaderJob        = "job"     // job records: the job's id
+	HeaderAction     = "action"  // job records: what is done
 	HeaderReplace    = "replace" // twin records: "true" makes tags and desired exactly the body
 )
 
@@ -41,6 +43,9 @@ const (
 	KindPurge        = "purge"        // body: empty; ends all commands of a device
 	KindDue          = "due"          // body: empty; time has come for something in a device's queue
 	KindFeedback     = "feedback"     // body: empty; a service reads feedback, or settles it with an outcome
+	KindJob          = "job"          // body: the job, or a reason; key: a slash and the job's name
+	KindJobPart      = "jobpart"      // body: the job; for all its devices in this partition, which the key chooses
+	KindJobStep      = "jobstep"      // body: by the action; for one device of a job
 	KindDisconnected = "disconnected" // body: empty
 	KindSetting      = "setting"      // key: "/" and the setting; body: {"action":…,"object":…}, for the audit trail alone
 )

@@ -36,8 +36,10 @@ type Devices struct {
 	contents   contents
 	feedback   feedbackQueue
 	due        schedule
-	touched    []string        // keys of entities changed since the last Take, in order of change
-	isTouched  map[string]bool // the same as a set
+	shelf      shelf
+	jobs       map[string]*device.Job // some of the jobs that have devices here, as they were made
+	touched    []string               // keys of entities changed since the last Take, in order of change
+	isTouched  map[string]bool        // the same as a set
 	effects    *Effects
 	suppressed bool
 	unsaved    int64
@@ -54,7 +56,7 @@ func NewDevices(o DevicesOptions, position int64) (*Devices, error) {
 	d := &Devices{
 		o: o, position: position, arrival: windows.Unset,
 		cache: newDocuments(o.State, o.CacheItems), contents: newContents(o.State), isTouched: map[string]bool{}, effects: &Effects{},
-		router: newRouter(o.Routing),
+		router: newRouter(o.Routing), shelf: newShelf(o.State), jobs: map[string]*device.Job{},
 	}
 	if err := d.loadCounts(); err != nil {
 		return nil, err
@@ -82,6 +84,7 @@ func (d *Devices) untouch() {
 	d.touched = d.touched[:0]
 	clear(d.contents.touched)
 	clear(d.feedback.touched)
+	clear(d.shelf.touched)
 }
 
 // Effects returns what was effected since the last Take.
@@ -141,6 +144,12 @@ func (d *Devices) Apply(r *Record) error {
 		return d.presence(r, false)
 	case device.KindFeedback:
 		return d.feedbackRecord(r)
+	case device.KindJob:
+		return d.job(r)
+	case device.KindJobPart:
+		return d.jobPart(r)
+	case device.KindJobStep:
+		return d.jobStep(r)
 	default:
 		d.refuse(r, fmt.Sprintf("unknown kind %q", clip(kind)))
 		return nil
@@ -282,19 +291,25 @@ func (d *Devices) twin(r *Record) error {
 		IfMatch: string(r.Header(device.HeaderIfMatch)), Replace: string(r.Header(device.HeaderReplace)) == "true",
 	}
 	return d.change(r, func(n *Device) (Reply, error) {
-		if err := n.Twin.Match(c.IfMatch); err != nil {
-			return Reply{}, err
-		}
-		change, err := n.Twin.Apply(&c, r.Arrival.Time())
-		if err != nil {
-			return Reply{}, err
-		}
-		if change.Patch != nil {
-			d.notify(Notice{Ref: ref, Kind: NoticeDesired, Version: change.Version, Patch: change.Patch})
-		}
-		d.twinEvent(r, n, c.Replace, &change.Delta)
-		return Reply{Version: change.Version}, nil
+		version, err := d.changeTwin(r, n, &c)
+		return Reply{Version: version}, err
 	})
+}
+
+// changeTwin applies a service's change to a copy of a document.
+func (d *Devices) changeTwin(r *Record, n *Device, c *device.TwinChange) (int64, error) {
+	if err := n.Twin.Match(c.IfMatch); err != nil {
+		return 0, err
+	}
+	change, err := n.Twin.Apply(c, r.Arrival.Time())
+	if err != nil {
+		return 0, err
+	}
+	if change.Patch != nil {
+		d.notify(Notice{Ref: n.Identity.Ref(), Kind: NoticeDesired, Version: change.Version, Patch: change.Patch})
+	}
+	d.twinEvent(r, n, c.Replace, &change.Delta)
+	return change.Version, nil
 }
 
 // presence notes a connection. A disconnect of a session that is not the
@@ -399,6 +414,7 @@ func (d *Devices) Take(next *Effects) *Effects {
 	}
 	d.contents.take(e, state)
 	d.feedback.take(e, state)
+	d.shelf.take(d, e, state)
 	d.untouch()
 	return e
 }
@@ -477,6 +493,7 @@ func (d *Devices) Save(b windows.Batch) error {
 	}
 	d.contents.save(b)
 	d.feedback.save(b)
+	d.shelf.save(b)
 	d.cache.saved()
 	b.Set(countsKey, appendCounts(nil, &d.counts))
 	d.unsaved = 0
@@ -495,6 +512,10 @@ func (d *Devices) loadCounts() error {
 // Restore takes one record of the state topic while a lost store is rebuilt: a
 // nil value is a tombstone. The newest record of a key wins.
 func (d *Devices) Restore(key string, value []byte) error {
+	if d.shelf.restore(key, value) {
+		d.unsaved++
+		return nil
+	}
 	if ok, err := d.restoreQueues(key, value); ok {
 		return err
 	}

@@ -81,8 +81,13 @@ type Reply struct {
 	Next     int64           // the offset after the record
 	Err      error           // wraps one of device's sentinels
 
-	Offset   int64                 // of the record, after a command was sent
-	Commands []device.Delivery     // what a receive has locked
+	Offset   int64             // of the record, after a command was sent
+	Commands []device.Delivery // what a receive has locked
+	Job      *device.Job       // after a record of a job
+	Part     *JobPart          // after a record of a job's part, nil when it is forgotten
+	Row      *device.JobRow    // after a step of a job
+	Changed  bool              // the step was made by this record, not by an earlier one
+
 	Count    int                   // commands purged, or that wait after a receive
 	Feedback *device.FeedbackBatch // what a service has locked, nil when there is none
 }
