@@ -34,6 +34,7 @@ type AdminOptions struct {
 	Moves     Moves
 	Methods   Methods
 	Commands  Commands
+	Jobs      Jobs
 	Backups   Backups
 	Histories Histories
 	Policies  Policies
@@ -259,6 +260,8 @@ func (a *Admin) routes(c *call) map[string]adminOperation {
 		return map[string]adminOperation{"POST": {"invoke_method", a.o.Methods == nil, a.invokeMethod}}
 	case n == 7 && c.word(2, "twins") && c.word(4, "modules") && c.word(6, "methods"):
 		return map[string]adminOperation{"POST": {"invoke_module_method", a.o.Methods == nil, a.invokeMethod}}
+	case n >= 3 && c.word(2, "jobs"):
+		return a.jobRoutes(c)
 	case n == 3 && c.word(2, "pipelines"):
 		return map[string]adminOperation{"GET": {"list_pipelines", noPipelines, a.listPipelines}}
 	case n == 4 && c.word(2, "pipelines"):

@@ -58,6 +58,14 @@ func classify(err error) failure {
 	case errors.As(err, &tooLong):
 		return failure{status: 413, number: 413001, name: "MessageTooLarge", hide: true,
 			text: fmt.Sprintf("the body is longer than the %d bytes allowed", tooLong.Limit)}
+	case errors.Is(err, device.ErrJobExists):
+		return failure{status: 409, number: 409000, name: "JobAlreadyExists"}
+	case errors.Is(err, device.ErrJobNotFound):
+		return failure{status: 404, number: 404002, name: "JobNotFound"}
+	case errors.Is(err, device.ErrJobEnded):
+		return failure{status: 400, number: 400003, name: "InvalidOperation"}
+	case errors.Is(err, device.ErrJobQuota):
+		return failure{status: 403, number: 403000, name: "JobQuotaExceeded"}
 	case errors.Is(err, device.ErrFormat):
 		return failure{status: 400, number: 400006, name: "IotHubFormatError"}
 	case errors.Is(err, device.ErrTooLarge):

@@ -48,6 +48,10 @@ var permissionOf = map[string]struct {
 	"receive_feedback":               {credential.ServiceConnect, "GET", "/messages/serviceBound/feedback"},
 	"complete_feedback":              {credential.ServiceConnect, "DELETE", "/messages/serviceBound/feedback/lock"},
 	"abandon_feedback":               {credential.ServiceConnect, "POST", "/messages/serviceBound/feedback/lock/abandon"},
+	"list_jobs":                      {credential.ServiceConnect, "GET", "/jobs/v2/query"},
+	"create_job":                     {credential.ServiceConnect, "PUT", "/jobs/v2/j"},
+	"get_job":                        {credential.ServiceConnect, "GET", "/jobs/v2/j"},
+	"cancel_job":                     {credential.ServiceConnect, "POST", "/jobs/v2/j/cancel"},
 	"device_statistics":              {credential.RegistryRead, "GET", "/statistics/devices"},
 	"service_statistics":             {credential.RegistryRead, "GET", "/statistics/service"},
 }

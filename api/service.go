@@ -20,6 +20,7 @@ import (
 type ServiceOptions struct {
 	Hub      Hub
 	Methods  Methods  // nil: direct methods are answered with 501
+	Jobs     Jobs     // nil: jobs are answered with 501
 	Commands Commands // nil: commands and their feedback are answered with 501
 	Policies Policies
 	Queries  Queries // nil: queries are answered with 501
@@ -46,6 +47,7 @@ type Service struct {
 	hub      Hub
 	methods  Methods
 	commands Commands
+	jobs     Jobs
 	open     openCalls
 	policies Policies
 	queries  Queries
@@ -70,7 +72,7 @@ func NewService(o ServiceOptions) (*Service, error) {
 	}
 	s := &Service{
 		surface: newSurface(o.Logger, m, o.Now, o.Random, o.Timeout),
-		hub:     o.Hub, methods: o.Methods, commands: o.Commands, policies: o.Policies, sealer: o.Sealer, skew: o.Skew, queries: o.Queries,
+		hub:     o.Hub, methods: o.Methods, commands: o.Commands, policies: o.Policies, sealer: o.Sealer, skew: o.Skew, queries: o.Queries, jobs: o.Jobs,
 		throttle: o.Throttle, accepts: o.Accepts,
 	}
 	for _, h := range o.Hostnames {
@@ -189,6 +191,10 @@ func (s *Service) route(c *call) (operation, error) {
 			http.MethodGet:   {"get_module_twin", credential.ServiceConnect, s.getTwin},
 			http.MethodPatch: {"patch_module_twin", credential.ServiceConnect, s.patchTwin},
 			http.MethodPut:   {"replace_module_twin", credential.ServiceConnect, s.patchTwin},
+		}
+	case c.word(0, "jobs") && c.word(1, "v2"):
+		if allowed = s.jobRoutes(c); allowed == nil {
+			return operation{}, errRoute
 		}
 	case len(c.path) == 2 && c.word(0, "statistics") && c.word(1, "devices"):
 		allowed = methods{http.MethodGet: {"device_statistics", credential.RegistryRead, s.deviceStatistics}}

@@ -236,7 +236,7 @@ func (n *nodeServers) serve(ctx context.Context) error {
 		Limits: mqtt.Limits{Handshakes: n.cfg.Limits.Handshakes}})
 	hub := hubAdapter{n.node}
 	service, err := api.NewService(api.ServiceOptions{
-		Hub: hub, Methods: hub, Queries: queriesAdapter{n.node}, Commands: hub, Policies: n.policies, Sealer: n.sealer, Hostnames: n.cfg.Hostnames, Skew: clockSkew,
+		Hub: hub, Methods: hub, Queries: queriesAdapter{n.node}, Commands: hub, Jobs: jobsAdapter{n.node}, Policies: n.policies, Sealer: n.sealer, Hostnames: n.cfg.Hostnames, Skew: clockSkew,
 		Throttle: limiter, Accepts: filters.accepts(ipfilter.Service),
 		Logger: n.env.Logger, Registerer: n.registry,
 	})
@@ -245,7 +245,7 @@ func (n *nodeServers) serve(ctx context.Context) error {
 	}
 	admin, err := api.NewAdmin(api.AdminOptions{
 		Token: n.env.AdminToken, Hosts: adminHosts(n.cfg), Hostnames: n.cfg.Hostnames,
-		Hub: hub, Methods: hub, Queries: queriesAdapter{n.node}, Commands: hub, Policies: n.policies, PolicyStore: n.policies, IPFilters: filters, Sealer: n.sealer,
+		Hub: hub, Methods: hub, Queries: queriesAdapter{n.node}, Commands: hub, Jobs: jobsAdapter{n.node}, Policies: n.policies, PolicyStore: n.policies, IPFilters: filters, Sealer: n.sealer,
 		Moves: movesAdapter{n.node}, Backups: backupAdapter{n}, Histories: historyAdapter{n.node},
 		AuditTopic: eventlog.HubTopic(n.cfg.Hub, eventlog.TopicDeviceLog),
 		Pipelines:  pipelinesAdapter{n.node}, Topics: topicsAdapter{n.log, n.cfg.Hub},

@@ -32,6 +32,7 @@ func commands() []func(*app) *cobra.Command {
 		newQueryCmd,
 		newPolicyCmd,
 		newMethodCmd,
+		newJobCmd,
 		newIPFilterCmd,
 		newCommandCmd,
 		newAuditCmd,
