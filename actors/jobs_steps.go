@@ -17,9 +17,9 @@ import (
 // early when the job changes.
 func (r *jobRun) pass(ctx context.Context) error {
 	for p := range int32(len(r.node.devices)) {
-		at := JobRowsPosition{Partition: p, Job: r.job.ID}
+		at := jobPlace{partition: p, job: r.job.ID}
 		for {
-			rows, next, err := r.node.rowsOf(ctx, at)
+			rows, next, err := r.node.jobRows(ctx, at)
 			if err != nil {
 				return err
 			}
@@ -32,7 +32,7 @@ func (r *jobRun) pass(ctx context.Context) error {
 			if next == "" {
 				break
 			}
-			at.Entity = next
+			at.entity = next
 		}
 	}
 	return nil

@@ -86,15 +86,16 @@ func (h *jobNode) rows(where string) []string {
 		h.t.Fatal(err)
 	}
 	var all []string
-	at := &actors.JobRowsPosition{}
+	at := &query.Cursor{}
 	for at != nil {
-		at, err = h.node.JobRows(h.t.Context(), q, "", *at, func(row []byte) bool {
-			all = append(all, string(row))
-			return len(all)%7 != 0 // pages of seven
-		})
+		page, err := h.node.Query(h.t.Context(), q, *at, 7)
 		if err != nil {
 			h.t.Fatal(err)
 		}
+		for _, row := range page.Rows {
+			all = append(all, string(row))
+		}
+		at = page.Next
 	}
 	return all
 }

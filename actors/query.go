@@ -44,6 +44,9 @@ func (n *Node) Query(ctx context.Context, q *query.Query, from query.Cursor, lim
 			return query.Page{}, nil
 		}
 	}
+	if q.From == query.Jobs {
+		return n.queryJobs(ctx, q, from, limit)
+	}
 	if q.Aggregates() {
 		return n.queryGroups(ctx, q, from, limit)
 	}

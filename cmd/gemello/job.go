@@ -16,7 +16,7 @@ import (
 
 func newJobCmd(a *app) *cobra.Command {
 	return commandGroup("job", "Change twins and call methods of many devices",
-		newJobCreateTwinCmd(a), newJobCreateMethodCmd(a), newJobShowCmd(a), newJobListCmd(a), newJobCancelCmd(a))
+		newJobCreateTwinCmd(a), newJobCreateMethodCmd(a), newJobShowCmd(a), newJobListCmd(a), newJobCancelCmd(a), newJobRowsCmd(a))
 }
 
 // jobFlags are what both kinds of jobs have.
@@ -248,4 +248,41 @@ func (c *adminClient) jobs(ctx context.Context, q url.Values) (page []json.RawMe
 		return nil, "", fmt.Errorf("a page of jobs is not the JSON expected: %w", err)
 	}
 	return page, resp.Header.Get("x-ms-continuation"), nil
+}
+
+func newJobRowsCmd(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "rows ID", Short: "Print the devices of a job with their outcomes: one JSON row a line",
+		Example: `  gemello job rows j1 --status failed`,
+		Args:    cobra.ExactArgs(1),
+	}
+	f := addAdminFlags(a, cmd)
+	status := cmd.Flags().String("status", "", "only scheduled, running, completed, failed or cancelled")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		text := "SELECT * FROM devices.jobs WHERE devices.jobs.jobId = " + queryString(args[0])
+		if *status != "" {
+			text += " AND devices.jobs.status = " + queryString(*status)
+		}
+		return f.withClient(cmd, func(ctx context.Context, c *adminClient) error {
+			all := []json.RawMessage{}
+			err := c.query(ctx, text, 1000, "", func(row json.RawMessage) error {
+				if f.json {
+					all = append(all, row)
+					return nil
+				}
+				_, err := fmt.Fprintf(a.stdout, "%s\n", row)
+				return err
+			})
+			if err != nil || !f.json {
+				return err
+			}
+			return f.printJSON(all)
+		})
+	}
+	return cmd
+}
+
+// queryString writes a string constant of the query language.
+func queryString(s string) string {
+	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(s) + "'"
 }
