@@ -102,12 +102,12 @@ func (h *jobNode) rows(where string) []string {
 
 func (h *jobNode) answering(id string, answer func(asked) (int, string)) {
 	h.t.Helper()
-	p := newPhone()
-	if err := h.node.Attach(h.t.Context(), id, actors.Attachment{ID: "s", Session: p, Check: func(*device.Identity) error { return nil }}); err != nil {
+	p, ref := newPhone(), device.Ref{Device: id}
+	if err := h.node.Attach(h.t.Context(), ref, actors.Attachment{ID: "s", Session: p, Check: func(*device.Identity) error { return nil }}); err != nil {
 		h.t.Fatal(err)
 	}
-	h.node.Presence(h.t.Context(), id, "s", true, device.Audit{})
-	h.node.Ready(id, "s", ingest.FeatureMethods, true)
+	h.node.Presence(h.t.Context(), actors.Connection{Ref: ref, Session: "s", Connected: true})
+	h.node.Ready(ref, "s", ingest.FeatureMethods, true)
 	ctx, node := h.t.Context(), h.node
 	go func() {
 		for {
@@ -116,7 +116,7 @@ func (h *jobNode) answering(id string, answer func(asked) (int, string)) {
 				return
 			case m := <-p.methods:
 				status, body := answer(m)
-				node.MethodResponse(id, m.rid, status, []byte(body))
+				node.MethodResponse(ref, m.rid, status, []byte(body))
 			}
 		}
 	}()
@@ -138,7 +138,7 @@ func TestTwinJobChangesEveryDeviceThatItsConditionPicks(t *testing.T) {
 		id      string
 		version int64
 	}{{"d019", 2}, {"d020", 1}} {
-		doc, err := h.node.Twin(t.Context(), c.id)
+		doc, err := h.node.Twin(t.Context(), device.Ref{Device: c.id})
 		if err != nil || doc.Twin.Desired.Version != c.version {
 			t.Errorf("%s: desired version %d, want %d (%v)", c.id, doc.Twin.Desired.Version, c.version, err)
 		}
@@ -166,7 +166,7 @@ func TestMethodJobWaitsForDevicesThatAreOffline(t *testing.T) {
 	h.await("m", "done with one", func(v *device.JobView) bool { return v.Counts.Succeeded == 1 && v.Counts.Pending == 2 })
 	h.answering("d001", func(asked) (int, string) { return 404, `"no"` })
 	h.await("m", "done with two", func(v *device.JobView) bool { return v.Counts.Succeeded == 2 })
-	if err := h.node.DeleteIdentity(t.Context(), "d002", "*", device.Audit{}); err != nil {
+	if err := h.node.DeleteIdentity(t.Context(), device.Ref{Device: "d002"}, "*", device.Audit{}); err != nil {
 		t.Fatal(err)
 	}
 	v := h.ended("m")
@@ -229,7 +229,7 @@ func TestJobGoesOnAfterRestart(t *testing.T) {
 		t.Errorf("counts %+v, want %+v", v.Counts, want)
 	}
 	for i := range 40 {
-		doc, err := h.node.Twin(t.Context(), fmt.Sprintf("d%03d", i))
+		doc, err := h.node.Twin(t.Context(), device.Ref{Device: fmt.Sprintf("d%03d", i)})
 		if err != nil || doc.Twin.Desired.Version != 2 {
 			t.Errorf("device %d was changed %d times (%v)", i, doc.Twin.Desired.Version-1, err)
 		}
