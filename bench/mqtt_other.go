@@ -12,3 +12,13 @@ import (
 func MQTT(context.Context, MQTTOptions, io.Writer) error {
 	return errors.New("bench mqtt runs on Linux only")
 }
+
+// Twin needs epoll and /proc.
+func Twin(context.Context, TwinOptions, io.Writer) error {
+	return errors.New("bench twin runs on Linux only")
+}
+
+// Methods needs epoll and /proc.
+func Methods(context.Context, MethodsOptions, io.Writer) error {
+	return errors.New("bench methods runs on Linux only")
+}

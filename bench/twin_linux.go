@@ -1,0 +1,207 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"strconv"
+	"time"
+)
+
+const (
+	twinAnswers  = "$iothub/twin/res/#"
+	reportedNext = "$iothub/twin/PATCH/properties/reported/?$rid="
+)
+
+// Twin sends reported patches, telemetry over as many connections for
+// comparison, and reads twins over REST, all in turn, and prints rates and
+// times. A patch counts when its answer has come: then it is durable and
+// applied. Every answer must carry the version after the one before.
+func Twin(ctx context.Context, o TwinOptions, out io.Writer) error {
+	o = o.ensureDefaults()
+	dir, err := os.MkdirTemp(o.Dir, "gemello-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	node, err := startNode(ctx, o.Binary, dir, o.Host, o.ServeArgs...)
+	if err != nil {
+		return err
+	}
+	defer node.stop()
+	clients, err := node.createDevices(ctx, "bench", o.Connections)
+	if err != nil {
+		return err
+	}
+	telemetry := target{name: "gemello", addr: node.mqtt, process: node.process, clients: clients}
+	asMQTT := MQTTOptions{Window: o.Window, Payload: o.Payload, Warm: o.Warm, Measured: o.Measured}
+	load := &patchLoad{o: &o, versions: make([]int64, len(clients)), sent: make([]int64, len(clients)*o.Window)}
+	for i := range load.versions {
+		load.versions[i] = 1
+	}
+	var patches, reads []float64
+	for range o.Rounds {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := telemetry.round(&asMQTT, out); err != nil {
+			return fmt.Errorf("telemetry: %w", err)
+		}
+		rate, err := load.round(node, clients, out)
+		if err != nil {
+			return fmt.Errorf("reported patches: %w", err)
+		}
+		patches = append(patches, rate)
+		if rate, err = readTwins(ctx, node, clients, &o, out); err != nil {
+			return fmt.Errorf("twins over REST: %w", err)
+		}
+		reads = append(reads, rate)
+	}
+	if _, err := diskSync(dir, o.Patch, out); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "REPORT\tpatches_s=%.0f\ttelemetry_s=%.0f\tratio=%.3f\treads_s=%.0f\n",
+		median(patches), median(telemetry.rates), median(patches)/median(telemetry.rates), median(reads))
+	return nil
+}
+
+// patchLoad keeps Window patches of each device in flight.
+type patchLoad struct {
+	o        *TwinOptions
+	versions []int64 // newest reported version by device
+	sent     []int64 // when the patch of a slot was sent, ns
+	number   int64
+	x        *exchange
+	pad      []byte
+	scratch  []byte
+}
+
+func (l *patchLoad) round(node *nodeProcess, clients []mqttClient, out io.Writer) (float64, error) {
+	var err error
+	if l.x, err = openExchange(node.mqtt, clients, twinAnswers); err != nil {
+		return 0, err
+	}
+	defer l.x.close()
+	l.pad = bytes.Repeat([]byte("x"), l.o.Patch)
+	before, began := node.cpu(), time.Now()
+	r, err := l.run()
+	if err != nil {
+		return 0, err
+	}
+	cpu := (node.cpu() - before).Seconds() / time.Since(began).Seconds()
+	report(out, fmt.Sprintf("TwinReported/conns=%d/window=%d/bytes=%d", len(clients), l.o.Window, l.o.Patch), r.acked,
+		1e9/r.rate(), "ns/op", r.rate(), "patches/s",
+		cpu, "server-cpus", r.cpu.Seconds()/r.elapsed.Seconds(), "generator-cpus",
+		micros(r.lat.quantile(0.5)), "p50-µs", micros(r.lat.quantile(0.99)), "p99-µs")
+	return r.rate(), nil
+}
+
+func (l *patchLoad) run() (*loadResult, error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	r := &loadResult{}
+	start := time.Now()
+	now := start
+	for i := range l.x.clients {
+		for slot := range l.o.Window {
+			l.queue(i, slot, 0)
+		}
+		if err := l.x.flush(i); err != nil {
+			return nil, err
+		}
+	}
+	from, cpu := start, threadCPU()
+	measuring, stopping, open := false, false, len(l.sent)
+	var lat latencies
+	for open > 0 {
+		n, err := l.x.poll(10_000, func(i int, kind byte, body []byte) error {
+			slot, err := l.answered(i, kind, body)
+			if err != nil {
+				return err
+			}
+			at := time.Since(start).Nanoseconds()
+			if stopping {
+				open--
+				return nil
+			}
+			lat.add(time.Duration(at - l.sent[i*l.o.Window+slot]))
+			r.acked++
+			l.queue(i, slot, at)
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+		if n == 0 {
+			return nil, fmt.Errorf("no answer for 10 s, %d patches are in flight", open)
+		}
+		now = time.Now()
+		switch since := now.Sub(start); {
+		case !measuring && since >= l.o.Warm:
+			measuring, from, cpu, r.acked, lat = true, now, threadCPU(), 0, latencies{}
+		case measuring && !stopping && since >= l.o.Warm+l.o.Measured:
+			r.elapsed, r.cpu, r.lat = now.Sub(from), threadCPU()-cpu, lat
+			stopping = true
+		}
+	}
+	return r, nil
+}
+
+// queue appends a patch of about Patch bytes; its request id is the slot.
+func (l *patchLoad) queue(client, slot int, now int64) {
+	l.number++
+	l.sent[client*l.o.Window+slot] = now
+	b := strconv.AppendInt(append(l.scratch[:0], `{"n":`...), l.number, 10)
+	b = append(b, `,"pad":"`...)
+	if n := l.o.Patch - len(b) - 2; n > 0 {
+		b = append(b, l.pad[:n]...)
+	}
+	l.scratch = append(b, `"}`...)
+	c := &l.x.clients[client]
+	c.out = appendPublish(c.out, reportedNext+strconv.Itoa(slot), l.scratch)
+}
+
+// answered checks an answer and returns its slot.
+func (l *patchLoad) answered(client int, kind byte, body []byte) (int, error) {
+	topic, payload, err := publication(kind, body)
+	if err != nil {
+		return 0, err
+	}
+	rest, ok := bytes.CutPrefix(topic, []byte("$iothub/twin/res/204/?$rid="))
+	rid, version, also := bytes.Cut(rest, []byte("&$version="))
+	slot, err := strconv.Atoi(string(rid))
+	if !ok || !also || err != nil || slot < 0 || slot >= l.o.Window {
+		return 0, fmt.Errorf("a patch is answered with %s %s", topic, payload)
+	}
+	v, err := strconv.ParseInt(string(version), 10, 64)
+	if err != nil || v != l.versions[client]+1 {
+		return 0, fmt.Errorf("device %d: a patch is answered with version %s after %d", client, version, l.versions[client])
+	}
+	l.versions[client] = v
+	return slot, nil
+}
+
+func readTwins(ctx context.Context, node *nodeProcess, clients []mqttClient, o *TwinOptions, out io.Writer) (float64, error) {
+	load, err := openREST(node.admin, o.Readers)
+	if err != nil {
+		return 0, err
+	}
+	defer load.close()
+	requests := make([][]byte, len(clients))
+	for i := range clients {
+		requests[i] = node.restRequest("GET", "/api/v1/twins/"+clients[i].id, nil)
+	}
+	before, began := node.cpu(), time.Now()
+	r, err := load.run(ctx, o.Warm, o.Measured, func(conn, n int) []byte { return requests[(conn+n*o.Readers)%len(requests)] })
+	if err != nil {
+		return 0, err
+	}
+	cpu := (node.cpu() - before).Seconds() / time.Since(began).Seconds()
+	report(out, fmt.Sprintf("TwinRead/rest/conns=%d", o.Readers), r.acked,
+		1e9/r.rate(), "ns/op", r.rate(), "reads/s", cpu, "server-cpus",
+		micros(r.lat.quantile(0.5)), "p50-µs", micros(r.lat.quantile(0.99)), "p99-µs")
+	return r.rate(), nil
+}
