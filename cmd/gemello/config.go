@@ -79,6 +79,8 @@ type TLSConfig struct {
 	Cert string `yaml:"cert" usage:"PEM file of the server certificate and its chain; empty: made under data/pki"`
 	Key  string `yaml:"key" usage:"PEM file of its key"`
 	CA   string `yaml:"ca" usage:"PEM file of its CA, for gemello trust and simulate; empty: publicly trusted"`
+	// DeviceCA is read again when it changes.
+	DeviceCA string `yaml:"device_ca" usage:"PEM file of the CAs, up to 25, whose certificates devices may show; reloaded when it changes; empty: none"`
 }
 
 // SecretsConfig names the key that seals secrets on topics and in stores.

@@ -226,11 +226,16 @@ func (c *Config) validateTLS() error {
 	if t.CA != "" && t.Cert == "" {
 		return c.bad("tls.ca", t.CA, "nothing without tls.cert and tls.key", "")
 	}
-	for _, f := range []struct{ key, file string }{{"tls.cert", t.Cert}, {"tls.key", t.Key}, {"tls.ca", t.CA}} {
+	for _, f := range []struct{ key, file string }{{"tls.cert", t.Cert}, {"tls.key", t.Key}, {"tls.ca", t.CA}, {"tls.device_ca", t.DeviceCA}} {
 		if f.file != "" {
 			if err := c.readable(f.key, f.file); err != nil {
 				return err
 			}
+		}
+	}
+	if t.DeviceCA != "" {
+		if _, err := openDeviceCAs(t.DeviceCA, nil); err != nil {
+			return c.bad("tls.device_ca", t.DeviceCA, "a PEM file of CA certificates", err.Error())
 		}
 	}
 	return nil

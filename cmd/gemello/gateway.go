@@ -35,7 +35,8 @@ type gateway struct {
 	now      func() time.Time
 	life     string // makes session ids unique over restarts
 	sessions atomic.Uint64
-	shared   policySessions
+	shared   sharedSessions
+	cas      *deviceCAs // nil: no CA is trusted for devices
 	limiter  *limiter
 	accepts  func(netip.Addr) bool // addresses of devices
 }
@@ -49,8 +50,15 @@ func newGateway(node *actors.Node, hosts []string, p *policies, s *credential.Se
 	for _, h := range hosts {
 		g.hosts = append(g.hosts, strings.ToLower(h))
 	}
-	p.onChange(g.recheck)
+	p.onChange(func(name string) { g.recheck("policy", name) })
 	return g
+}
+
+// trustDeviceCAs lets devices in whose certificates lead to one of the CAs. It is
+// called before the first connect.
+func (g *gateway) trustDeviceCAs(d *deviceCAs) {
+	g.cas = d
+	d.onChange(func() { g.recheck("device CAs", groupDeviceCA) })
 }
 
 // Connect verifies the credential and makes the connection the device's
@@ -89,7 +97,7 @@ func (g *gateway) Connect(ctx context.Context, c ingest.Credentials, s ingest.Se
 	if err != nil {
 		return nil, ingestError(err)
 	}
-	l.watchPolicy(v, s)
+	l.watchShared(v, s)
 	g.node.Presence(l.ctx, actors.Connection{Ref: l.ref, Session: l.id, Connected: true, ModelID: c.ModelID, Audit: l.audit()})
 	return l, nil
 }
@@ -106,6 +114,7 @@ type admitted struct {
 	auth       string // "scope;type" for the log
 	credential string // which key or certificate
 	generation string
+	byCA       bool // the certificate counts for the CA that signed it
 	expires    time.Time
 }
 
@@ -155,10 +164,18 @@ func (v *verifier) verify(id *device.Identity) (admitted, error) {
 		scope = "module"
 	}
 	if v.token == nil {
-		if id.Auth.Type != device.AuthSelfSigned || !credential.MatchThumbprint(v.c.PeerCertificates[0].Raw, &id.Auth) {
+		a.auth, a.credential = scope+";x509", "certificate"
+		if id.Auth.Type == device.AuthCA {
+			var err error
+			if a.expires, err = v.chain(); err != nil {
+				return refuse("%v", err)
+			}
+			a.byCA = true
+			return a, nil
+		}
+		if !credential.MatchThumbprint(v.c.PeerCertificates[0].Raw, &id.Auth) {
 			return refuse("the certificate is not that of %s", id.Ref())
 		}
-		a.auth, a.credential = scope+";x509", "certificate"
 		return a, nil
 	}
 	var keys credential.Keys
@@ -209,7 +226,7 @@ type link struct {
 	cancel      context.CancelFunc
 	closed      sync.Once
 	usage       usage
-	policy      string // whose key it was admitted with, "" for the device's own
+	group       string // of the sessions that end with what it was admitted by, "" for the device's own
 }
 
 var _ ingest.Link = (*link)(nil)
@@ -295,7 +312,7 @@ func (l *link) Close(_ ingest.Reason, will *ingest.Message) {
 				}
 			})
 		}
-		l.forgetPolicy()
+		l.forgetShared()
 		l.node.Detach(l.ref, l.id)
 		l.node.Presence(background, actors.Connection{Ref: l.ref, Session: l.id, Audit: l.audit()})
 	})

@@ -29,8 +29,8 @@ var errMethodStatus = errors.New("the device answered with an error")
 func newMethodInvokeCmd(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "invoke ID NAME",
-		Short: "Have a device run a method and print its answer",
-		Long: "Have a device run a method and print the payload of its answer.\n\n" +
+		Short: "Have a device or module run a method and print its answer",
+		Long: "Have a device or module run a method and print the payload of its answer.\n\n" +
 			"Exit code 0: the device answered with a status below 400; 1: with another, or it did not answer.\n" +
 			"With --json status and payload are printed whatever the status is.",
 		Example: `  gemello method invoke d1 reboot --payload '{"delay":5}' --connect-timeout 30s`,
@@ -39,6 +39,7 @@ func newMethodInvokeCmd(a *app) *cobra.Command {
 	f := addAdminFlags(a, cmd)
 	payload := cmd.Flags().String("payload", "null", "JSON for the device, @FILE or - for standard input")
 	timeout := cmd.Flags().Duration("timeout", 30*time.Second, "how long to wait for the answer, 5s to 5m")
+	module := addModuleFlag(cmd)
 	connect := cmd.Flags().Duration("connect-timeout", 0, "how long to wait for the device to come online, up to 5m")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		body, err := methodBody(a.stdin, args[1], *payload, *timeout, *connect)
@@ -46,7 +47,7 @@ func newMethodInvokeCmd(a *app) *cobra.Command {
 			return err
 		}
 		return f.withClient(cmd, func(ctx context.Context, c *adminClient) error {
-			answer, err := c.invokeMethod(ctx, args[0], body, *timeout+*connect)
+			answer, err := c.invokeMethod(ctx, twinPath(args[0])+modulePath(*module), body, *timeout+*connect)
 			if err != nil {
 				return err
 			}
@@ -98,7 +99,7 @@ func methodBody(stdin io.Reader, name, payload string, timeout, connect time.Dur
 }
 
 // invokeMethod waits longer than other calls do: as long as the device may take.
-func (c *adminClient) invokeMethod(ctx context.Context, id string, body []byte, limit time.Duration) (methodAnswer, error) {
+func (c *adminClient) invokeMethod(ctx context.Context, twin string, body []byte, limit time.Duration) (methodAnswer, error) {
 	var answer methodAnswer
 	limit += adminTimeout
 	if t, ok := c.http.Transport.(*http.Transport); ok {
@@ -106,13 +107,13 @@ func (c *adminClient) invokeMethod(ctx context.Context, id string, body []byte, 
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	resp, err := c.request(ctx, http.MethodPost, twinPath(id)+"/methods", nil, nil, body)
+	resp, err := c.request(ctx, http.MethodPost, twin+"/methods", nil, nil, body)
 	if err != nil {
 		return answer, err
 	}
 	defer resp.Body.Close()
 	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAdminBytes)).Decode(&answer); err != nil {
-		return answer, fmt.Errorf("read the answer of device %s: %w", id, err)
+		return answer, fmt.Errorf("read the answer of %s: %w", twin, err)
 	}
 	return answer, nil
 }

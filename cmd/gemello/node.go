@@ -232,6 +232,11 @@ func (n *nodeServers) serve(ctx context.Context) error {
 		return err
 	}
 	gateway := newGateway(n.node, n.cfg.Hostnames, n.policies, n.sealer, limiter, filters.accepts(ipfilter.Devices), n.env.Logger)
+	cas, err := openDeviceCAs(n.cfg.TLS.DeviceCA, n.env.Logger)
+	if err != nil {
+		return usagef("tls.device_ca: %v", err)
+	}
+	gateway.trustDeviceCAs(cas)
 	gate := mqtt.New(mqtt.Options{Hub: gateway, Logger: n.env.Logger, Registerer: n.registry,
 		Limits: mqtt.Limits{Handshakes: n.cfg.Limits.Handshakes}})
 	hub := hubAdapter{n.node}
@@ -261,6 +266,12 @@ func (n *nodeServers) serve(ctx context.Context) error {
 	g.Add(func() error { return n.node.Wait(ctx) }, func(error) {})
 	g.Add(func() error { n.policies.follow(ctx); return nil }, func(error) { cancel() })
 	g.Add(func() error { filters.follow(ctx); return nil }, func(error) { cancel() })
+	g.Add(func() error {
+		ticker := time.NewTicker(certificateCheck)
+		defer ticker.Stop()
+		cas.watch(ctx, ticker.C)
+		return nil
+	}, func(error) { cancel() })
 	for _, name := range []string{"mqtts", "mqtt"} {
 		l := n.env.Listeners.named(name)
 		if l == nil {
