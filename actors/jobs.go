@@ -18,9 +18,12 @@ func jobKey(id string) string { return "/jobs/" + id }
 
 // partKey is a key of the job that lies in partition p: what concerns the
 // devices of a partition must be in its log.
-func (n *Node) partKey(id string, p int32) string {
+func (n *Node) partKey(id string, p int32) string { return n.keyIn(jobKey(id), p) }
+
+// keyIn is a key that begins with a prefix and lies in partition p.
+func (n *Node) keyIn(prefix string, p int32) string {
 	for i := 0; ; i++ {
-		if k := fmt.Sprintf("%s/%d", jobKey(id), i); n.partitionOf(k) == p {
+		if k := fmt.Sprintf("%s/%d", prefix, i); n.partitionOf(k) == p {
 			return k
 		}
 	}

@@ -235,3 +235,21 @@ func TestJobGoesOnAfterRestart(t *testing.T) {
 		}
 	}
 }
+
+// queryRows joins the rows of a query.
+func (h *jobNode) queryRows(text string) string {
+	h.t.Helper()
+	q, err := query.Parse(text)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	page, err := h.node.Query(h.t.Context(), q, query.Cursor{}, 100)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	var rows []string
+	for _, r := range page.Rows {
+		rows = append(rows, string(r))
+	}
+	return strings.Join(rows, "\n")
+}

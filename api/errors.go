@@ -66,6 +66,18 @@ func classify(err error) failure {
 		return failure{status: 400, number: 400003, name: "InvalidOperation"}
 	case errors.Is(err, device.ErrJobQuota):
 		return failure{status: 403, number: 403000, name: "JobQuotaExceeded"}
+	case errors.Is(err, device.ErrConfigurationExists):
+		return failure{status: 409, number: 409000, name: "ConfigurationAlreadyExists"}
+	case errors.Is(err, device.ErrConfigurationNotFound):
+		return failure{status: 404, number: 404000, name: "ConfigurationNotFound"}
+	case errors.Is(err, device.ErrConfigurationQuota):
+		return failure{status: 403, number: 403000, name: "ConfigurationCountLimitExceeded"}
+	case errors.Is(err, device.ErrConfigurationContent):
+		return failure{status: 400, number: 400000, name: "InvalidConfigurationContent"}
+	case errors.Is(err, device.ErrTargetCondition):
+		return failure{status: 400, number: 400000, name: "InvalidConfigurationTargetCondition"}
+	case errors.Is(err, device.ErrMetricQuery):
+		return failure{status: 400, number: 400000, name: "InvalidConfigurationCustomMetricsQuery"}
 	case errors.Is(err, device.ErrFormat):
 		return failure{status: 400, number: 400006, name: "IotHubFormatError"}
 	case errors.Is(err, device.ErrTooLarge):

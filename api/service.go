@@ -18,13 +18,15 @@ import (
 
 // ServiceOptions says what a Service works with.
 type ServiceOptions struct {
-	Hub      Hub
-	Methods  Methods  // nil: direct methods are answered with 501
-	Jobs     Jobs     // nil: jobs are answered with 501
-	Commands Commands // nil: commands and their feedback are answered with 501
-	Policies Policies
-	Queries  Queries // nil: queries are answered with 501
-	Sealer   *credential.Sealer
+	Hub     Hub
+	Methods Methods // nil: direct methods are answered with 501
+	// Configurations are answered with 501 when it is nil.
+	Configurations Configurations
+	Jobs           Jobs     // nil: jobs are answered with 501
+	Commands       Commands // nil: commands and their feedback are answered with 501
+	Policies       Policies
+	Queries        Queries // nil: queries are answered with 501
+	Sealer         *credential.Sealer
 	// Hostnames are the names of this hub that SAS audiences may carry.
 	Hostnames []string
 	// Skew is how long after its end a token is still accepted; zero: not at all.
@@ -44,18 +46,19 @@ type ServiceOptions struct {
 // http.Handler for the HTTPS listener.
 type Service struct {
 	surface
-	hub      Hub
-	methods  Methods
-	commands Commands
-	jobs     Jobs
-	open     openCalls
-	policies Policies
-	queries  Queries
-	sealer   *credential.Sealer
-	hosts    []string
-	skew     time.Duration
-	throttle Throttle
-	accepts  func(netip.Addr) bool
+	hub            Hub
+	methods        Methods
+	commands       Commands
+	jobs           Jobs
+	configurations Configurations
+	open           openCalls
+	policies       Policies
+	queries        Queries
+	sealer         *credential.Sealer
+	hosts          []string
+	skew           time.Duration
+	throttle       Throttle
+	accepts        func(netip.Addr) bool
 }
 
 // NewService checks the options and returns the handler.
@@ -72,7 +75,7 @@ func NewService(o ServiceOptions) (*Service, error) {
 	}
 	s := &Service{
 		surface: newSurface(o.Logger, m, o.Now, o.Random, o.Timeout),
-		hub:     o.Hub, methods: o.Methods, commands: o.Commands, policies: o.Policies, sealer: o.Sealer, skew: o.Skew, queries: o.Queries, jobs: o.Jobs,
+		hub:     o.Hub, methods: o.Methods, commands: o.Commands, policies: o.Policies, sealer: o.Sealer, skew: o.Skew, queries: o.Queries, jobs: o.Jobs, configurations: o.Configurations,
 		throttle: o.Throttle, accepts: o.Accepts,
 	}
 	for _, h := range o.Hostnames {
@@ -192,6 +195,12 @@ func (s *Service) route(c *call) (operation, error) {
 			http.MethodPatch: {"patch_module_twin", credential.ServiceConnect, s.patchTwin},
 			http.MethodPut:   {"replace_module_twin", credential.ServiceConnect, s.patchTwin},
 		}
+	case c.word(0, "configurations"):
+		if allowed = s.configurationRoutes(c); allowed == nil {
+			return operation{}, errRoute
+		}
+	case len(c.path) == 3 && c.word(0, "devices") && c.word(2, "applyConfigurationContent"):
+		allowed = methods{http.MethodPost: {"apply_configuration_content", credential.RegistryWrite, s.applyContent}}
 	case c.word(0, "jobs") && c.word(1, "v2"):
 		if allowed = s.jobRoutes(c); allowed == nil {
 			return operation{}, errRoute

@@ -25,6 +25,7 @@ const (
 	HeaderLock       = "lock"    // settle, feedback: the token of the delivery
 	HeaderOutcome    = "outcome" // settle, feedback: complete, abandon or reject
 	HeaderJob        = "job"     // job records: the job's id
+	HeaderConfig     = "config"  // config records: the configuration's id
 	HeaderAction     = "action"  // job records: what is done
 	HeaderReplace    = "replace" // twin records: "true" makes tags and desired exactly the body
 )
@@ -43,6 +44,7 @@ const (
 	KindPurge        = "purge"        // body: empty; ends all commands of a device
 	KindDue          = "due"          // body: empty; time has come for something in a device's queue
 	KindFeedback     = "feedback"     // body: empty; a service reads feedback, or settles it with an outcome
+	KindConfig       = "config"       // body: the configuration; for all devices of this partition, which the key chooses
 	KindJob          = "job"          // body: the job, or a reason; key: a slash and the job's name
 	KindJobPart      = "jobpart"      // body: the job; for all its devices in this partition, which the key chooses
 	KindJobStep      = "jobstep"      // body: by the action; for one device of a job

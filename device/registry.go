@@ -67,6 +67,9 @@ type Entry struct {
 type Document struct {
 	Entry
 	Twin Twin
+	// Configurations is the JSON text of the twin's member configurations, "" for
+	// none.
+	Configurations string
 }
 
 // Statistics counts the devices of a hub.

@@ -66,6 +66,9 @@ func (d *Document) AppendServiceView(dst []byte) []byte {
 	dst = appendString(dst, id.DeviceScope)
 	dst = append(dst, `,"parentScopes":`...)
 	dst = id.AppendScopes(dst)
+	if d.Configurations != "" {
+		dst = append(append(dst, `,"configurations":`...), d.Configurations...)
+	}
 	return append(dst, '}')
 }
 

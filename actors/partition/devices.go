@@ -37,6 +37,7 @@ type Devices struct {
 	feedback   feedbackQueue
 	due        schedule
 	shelf      shelf
+	configs    configurations
 	jobs       map[string]*device.Job // some of the jobs that have devices here, as they were made
 	touched    []string               // keys of entities changed since the last Take, in order of change
 	isTouched  map[string]bool        // the same as a set
@@ -144,6 +145,8 @@ func (d *Devices) Apply(r *Record) error {
 		return d.presence(r, false)
 	case device.KindFeedback:
 		return d.feedbackRecord(r)
+	case device.KindConfig:
+		return d.config(r)
 	case device.KindJob:
 		return d.job(r)
 	case device.KindJobPart:
@@ -192,6 +195,9 @@ func (d *Devices) identity(r *Record) error {
 		d.count(&doc.Entry, -1)
 	}
 	n.Identity = next
+	if _, err := d.configure(r, &n); err != nil {
+		return err
+	}
 	d.count(&n.Entry, +1)
 	d.put(ref.Key(), &n)
 	d.notifyIdentity(ref, n.Modules)
@@ -235,9 +241,15 @@ func (d *Devices) delete(r *Record) error {
 		return err
 	}
 	for i := range modules {
+		if err := d.unconfigure(&modules[i]); err != nil {
+			return err
+		}
 		d.dropCommands(modules[i].Identity.Ref().Key(), &modules[i].Queue)
 		d.put(modules[i].Identity.Ref().Key(), nil)
 		d.lifecycleEvent(r, &modules[i], operationDelete)
+	}
+	if err := d.unconfigure(doc); err != nil {
+		return err
 	}
 	d.count(&doc.Entry, -1)
 	d.dropCommands(ref.Key(), &doc.Queue)
@@ -265,6 +277,9 @@ func (d *Devices) change(r *Record, fn func(*Device) (Reply, error)) error {
 	if err != nil {
 		d.reply(r, Reply{Err: err})
 		return nil
+	}
+	if _, err := d.configure(r, &n); err != nil {
+		return err
 	}
 	d.put(ref.Key(), &n)
 	reply.Document = n.Document
@@ -514,6 +529,7 @@ func (d *Devices) loadCounts() error {
 func (d *Devices) Restore(key string, value []byte) error {
 	if d.shelf.restore(key, value) {
 		d.unsaved++
+		d.configs.loaded = false
 		return nil
 	}
 	if ok, err := d.restoreQueues(key, value); ok {

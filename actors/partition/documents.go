@@ -157,6 +157,9 @@ type Device struct {
 	Session string   // id of the current session; empty while disconnected
 	Modules []string // module ids of a device, sorted; never changed in place
 	Queue   device.CommandQueue
+	// Configured is what configurations have made of the entity, as JSON; "" for
+	// nothing.
+	Configured string
 }
 
 // appendDevice encodes a device (docs/format/device-state.md): version, identity
@@ -192,6 +195,8 @@ func appendDevice(dst []byte, d *Device) ([]byte, error) {
 		dst = binary.AppendUvarint(dst, uint64(len(m)))
 		dst = append(dst, m...)
 	}
+	dst = binary.AppendUvarint(dst, uint64(len(d.Configured)))
+	dst = append(dst, d.Configured...)
 	return d.Queue.AppendBinary(dst)
 }
 
@@ -253,6 +258,16 @@ func decodeDevice(b []byte) (*Device, error) {
 		}
 		d.Modules = append(d.Modules, string(m))
 	}
+	text, ok := bytes()
+	if !ok {
+		return nil, fmt.Errorf("%w: configurations of a device", errCorrupt)
+	}
+	d.Configured = string(text)
+	configured, err := d.configured()
+	if err != nil {
+		return nil, err
+	}
+	d.Configurations = configured.shown()
 	if err := d.Queue.UnmarshalBinary(b); err != nil {
 		return nil, fmt.Errorf("%w: %w", errCorrupt, err)
 	}

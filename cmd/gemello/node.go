@@ -241,7 +241,7 @@ func (n *nodeServers) serve(ctx context.Context) error {
 		Limits: mqtt.Limits{Handshakes: n.cfg.Limits.Handshakes}})
 	hub := hubAdapter{n.node}
 	service, err := api.NewService(api.ServiceOptions{
-		Hub: hub, Methods: hub, Queries: queriesAdapter{n.node}, Commands: hub, Jobs: jobsAdapter{n.node}, Policies: n.policies, Sealer: n.sealer, Hostnames: n.cfg.Hostnames, Skew: clockSkew,
+		Hub: hub, Methods: hub, Queries: queriesAdapter{n.node}, Commands: hub, Configurations: configurationsAdapter{n.node}, Jobs: jobsAdapter{n.node}, Policies: n.policies, Sealer: n.sealer, Hostnames: n.cfg.Hostnames, Skew: clockSkew,
 		Throttle: limiter, Accepts: filters.accepts(ipfilter.Service),
 		Logger: n.env.Logger, Registerer: n.registry,
 	})

@@ -11,8 +11,6 @@ import (
 type Twin struct {
 	*device.Document
 	ModuleID string
-	// Configurations is the JSON text of the member configurations, "" for none.
-	Configurations string
 }
 
 // Lookup resolves a path.
@@ -83,8 +81,8 @@ func (t *Twin) member(f Field, rest []Step, fold bool) Value {
 	case FieldParentScopes:
 		return walk(string(id.AppendScopes(nil)), rest, fold)
 	case FieldConfigurations:
-		if t.Configurations != "" {
-			return walk(t.Configurations, rest, fold)
+		if text := t.Document.Configurations; text != "" {
+			return walk(text, rest, fold)
 		}
 	}
 	return Value{}
