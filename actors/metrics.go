@@ -36,6 +36,7 @@ type metrics struct {
 	methods       *methodMetrics
 	routing       *routingMetrics
 	jobSteps      *prometheus.CounterVec // job_devices_total{status}
+	webhooks      *webhookMetrics
 
 	now func() time.Time
 
@@ -67,6 +68,7 @@ func newMetrics(r prometheus.Registerer, now func() time.Time) *metrics {
 		methods:       newMethodMetrics(),
 		routing:       newRoutingMetrics(),
 		jobSteps:      prometheus.NewCounterVec(prometheus.CounterOpts{Name: "job_devices_total", Help: "Devices of jobs that this node's driver has brought to an outcome."}, []string{"status"}),
+		webhooks:      newWebhookMetrics(),
 		now:           now,
 		last:          map[string]partition.PipelineFigures{},
 	}
@@ -75,6 +77,7 @@ func newMetrics(r prometheus.Registerer, now func() time.Time) *metrics {
 		r = prometheus.WrapRegistererWithPrefix("gemello_", r)
 		m.methods.register(r)
 		m.routing.register(r)
+		m.webhooks.register(r)
 		r.MustRegister(m.recordsIn, m.bytesIn, m.rowsOut, m.commitSeconds, m.replayed, m.terms, m.fences, m.stateBytes, m.retention,
 			m.busy, m.pipeCounters, m.pipeRows, m.pipeDelay, m.pipeWindows, m.pipeKeys, m.pipeState, m.pipeSuspended, m.jobSteps)
 	}

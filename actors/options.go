@@ -66,7 +66,8 @@ type Options struct {
 	Topics   eventlog.HubTopicOptions // retention of the hub's topics
 	Reader   eventlog.ReaderOptions   // bounds of what is fetched ahead
 
-	Routing partition.RoutingLimits // zero values: Azure's
+	Routing  partition.RoutingLimits // zero values: Azure's
+	Webhooks WebhookOptions
 
 	ReleaseTimeout time.Duration // for the last commit at a stop; 0: 10 s
 
@@ -94,6 +95,7 @@ func (o Options) EnsureDefaults() Options {
 	set(&o.FlushRecords, 200_000)
 	set(&o.Reader.MaxBytes, 4<<20)
 	set(&o.Reader.MaxPartitionBytes, 512<<10)
+	o.Webhooks = o.Webhooks.orDefaults()
 	set(&o.ReleaseTimeout, 10*time.Second)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

@@ -24,11 +24,12 @@ const SettingRouting = "routing"
 
 // routing is this node's view of where messages go.
 type routing struct {
-	plan    atomic.Pointer[partition.RoutingPlan]
-	turn    sync.Mutex // held while the plan is made of the settings
-	mu      sync.Mutex // guards the following; nothing is called while it is held
-	refused map[string]string
-	problem map[string]string // endpoints that can't be set up, by name
+	plan     atomic.Pointer[partition.RoutingPlan]
+	turn     sync.Mutex // held while the plan is made of the settings
+	mu       sync.Mutex // guards the following; nothing is called while it is held
+	refused  map[string]string
+	problem  map[string]string   // endpoints that can't be set up, by name
+	webhooks map[string]*webhook // that are posted to
 }
 
 // routingTopics names where routed messages go.
@@ -47,7 +48,7 @@ const webhookRetention = 7 * 24 * time.Hour
 // can't be read is no reason to keep devices waiting: their messages go where
 // they go without.
 func (n *Node) openRouting() error {
-	n.routing.refused, n.routing.problem = map[string]string{}, map[string]string{}
+	n.routing.refused, n.routing.problem, n.routing.webhooks = map[string]string{}, map[string]string{}, map[string]*webhook{}
 	p, err := n.routingSetting()
 	if err != nil {
 		return err
@@ -96,12 +97,14 @@ func (n *Node) reconcileRouting(ctx context.Context) error {
 	p.Suspended = slices.Sorted(maps.Keys(suspended))
 	old := n.routing.plan.Load()
 	if old.Hash() == p.Hash() && reflect.DeepEqual(old.Routing.Webhooks, p.Routing.Webhooks) {
+		n.runWebhooks(p.Routing.Hooks())
 		return nil
 	}
 	n.routing.plan.Store(p)
 	for _, h := range n.devices {
 		h.tell()
 	}
+	n.runWebhooks(p.Routing.Hooks())
 	return nil
 }
 
@@ -239,6 +242,7 @@ type RoutingStatus struct {
 	Routing   partition.Routing
 	Figures   partition.RoutingFigures
 	Suspended map[string]string // endpoints that get nothing, and why
+	Webhooks  []WebhookStatus
 }
 
 // RoutingStatus returns the routing and its figures.
@@ -275,6 +279,7 @@ func (n *Node) RoutingStatus(ctx context.Context) (RoutingStatus, error) {
 	maps.Copy(s.Suspended, n.routing.refused)
 	maps.Copy(s.Suspended, n.routing.problem)
 	n.routing.mu.Unlock()
+	s.Webhooks = n.webhookStatus()
 	return s, nil
 }
 

@@ -48,6 +48,7 @@ type AdminOptions struct {
 	Console   http.Handler // of all paths that are not the API's
 	// PolicyStore manages what Policies finds.
 	PolicyStore PolicyStore
+	Routing     Routing
 	IPFilters   IPFilters
 	// AuditTopic is the device log, of which the audit trail is a view.
 	AuditTopic string
@@ -217,6 +218,8 @@ func (a *Admin) routes(c *call) map[string]adminOperation {
 			"GET": {"get_ip_filter", a.o.IPFilters == nil, a.getIPFilter},
 			"PUT": {"put_ip_filter", a.o.IPFilters == nil, a.putIPFilter},
 		}
+	case n >= 3 && c.word(2, "routing"):
+		return a.routingRoutes(c)
 	case n >= 3 && c.word(2, "policies"):
 		return a.policyRoutes(c)
 	case n == 3 && c.word(2, "query"):

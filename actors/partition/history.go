@@ -21,7 +21,11 @@ func (nothing) Scan(_, _ []byte, _ func(k, v []byte) error) error { return nil }
 // NewHistory follows a device that does not exist yet.
 func NewHistory(partition int32, id string) (*History, error) {
 	core, err := NewDevices(DevicesOptions{Partition: partition, State: nothing{}}, 0)
-	return &History{core: core, id: id}, err
+	if err != nil {
+		return nil, err
+	}
+	quiet := &RoutingPlan{Routing: Routing{NoFallback: true}} // messages are not copied again
+	return &History{core: core, id: id}, core.RestoreRoutes(quiet, quiet.Hash())
 }
 
 // Document is the device as the records applied so far left it, nil when there

@@ -22,6 +22,7 @@ const (
 	ReasonOutOfOrder = "out_of_order" // before the watermark
 	ReasonEarly      = "early"        // after arrival + early tolerance
 	ReasonPastGrace  = "past_grace"   // its windows are gone
+	ReasonWebhook    = "webhook"      // a message that a webhook did not take
 )
 
 // maxQuoted bounds the payload that a dead-letter or late row repeats.
@@ -61,8 +62,27 @@ type refusalRow struct {
 	PayloadSize   int    `json:"payloadSize"`
 }
 
+// Undelivered is the dead-letter row of a message that a webhook did not take.
+func Undelivered(webhook, detail, source string, partition int32, offset int64, key, payload []byte) []byte {
+	return refusal{
+		Reason: ReasonWebhook, Detail: webhook + ": " + detail, Source: source, Partition: partition, Offset: offset,
+		Key: key, Payload: payload, Arrival: windows.Unset,
+	}.row()
+}
+
 // deadLetter emits a refusal to a topic under the source record's key.
 func deadLetter(e *Effects, topic string, f refusal) {
+	text := f.row()
+	n := e.topic(topic)
+	b := e.room()
+	from := len(b)
+	b = append(b, f.Key...)
+	mid := len(b)
+	b = append(b, text...)
+	e.done(n, b, from, mid)
+}
+
+func (f refusal) row() []byte {
 	row := refusalRow{refusal: &f, PayloadSize: len(f.Payload)}
 	if f.Arrival != windows.Unset {
 		row.ArrivalTime = f.Arrival.String()
@@ -86,11 +106,5 @@ func deadLetter(e *Effects, topic string, f refusal) {
 	if err != nil {
 		panic(err) // a struct of strings and integers
 	}
-	n := e.topic(topic)
-	b := e.room()
-	from := len(b)
-	b = append(b, f.Key...)
-	mid := len(b)
-	b = append(b, text...)
-	e.done(n, b, from, mid)
+	return text
 }

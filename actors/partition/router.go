@@ -190,16 +190,15 @@ func (d *Devices) route() error {
 	case to != 0:
 		rt.figures.Routed++
 	case m.source == 0:
-		to = rt.plan.fallback
+		if to = rt.plan.fallback; to != 0 {
+			rt.figures.Fallback++
+		}
 	case !rt.plan.named[m.source]:
 		to = rt.plan.builtin
 	}
 	if to == 0 {
 		rt.figures.Unmatched++
 		return nil
-	}
-	if to == rt.plan.fallback {
-		rt.figures.Fallback++
 	}
 	rt.head = rt.head[:0]
 	for i := range rt.plan.endpoints {

@@ -2,6 +2,8 @@ package partition
 
 import (
 	"fmt"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -318,5 +320,34 @@ func BenchmarkFallback(b *testing.B) {
 		if i%4096 == 0 {
 			f.core.Effects().Reset()
 		}
+	}
+}
+
+// The example of docs/format/messages.md is what the core makes.
+func TestMessagesPageExample(t *testing.T) {
+	page, err := os.ReadFile("../../docs/format/messages.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, example, _ := strings.Cut(string(page), "## Example")
+	bag := regexp.MustCompile("property bag `([^`]+)`").FindStringSubmatch(example)
+	if bag == nil {
+		t.Fatal("the example has no property bag")
+	}
+	var value, want string
+	for _, line := range regexp.MustCompile(`(?m)^(key|value|header) +(\S+) *(.*)$`).FindAllStringSubmatch(example, -1) {
+		switch line[1] {
+		case "key":
+			want = "events " + fmt.Sprintf("%q", line[2])
+		case "value":
+			value = line[2]
+		case "header":
+			want += " " + line[2] + "=" + line[3]
+		}
+	}
+	f := newFleet(t)
+	got := f.tell("d1", bag[1], value, device.HeaderAuth, "device;sas", device.HeaderGeneration, "638900000000000000")
+	if len(got) != 1 || got[0] != want+" "+value {
+		t.Errorf("copy %q\nthe page has %q", got, want+" "+value)
 	}
 }

@@ -26,6 +26,11 @@ type Config struct {
 	Pipelines []PipelineConfig `yaml:"pipelines" usage:"pipelines as YAML text, or @FILE"`
 	Bridges   []BridgeConfig   `yaml:"bridges" usage:"bridges from MQTT brokers as YAML text, or @FILE"`
 
+	Routing     RoutingConfig      `yaml:"routing"`
+	Routes      []RouteConfig      `yaml:"routes" usage:"message routes as YAML text, or @FILE"`
+	Enrichments []EnrichmentConfig `yaml:"enrichments" usage:"message enrichments as YAML text, or @FILE"`
+	Webhooks    []WebhookConfig    `yaml:"webhooks" usage:"webhooks that routes may name as YAML text, or @FILE"`
+
 	// origin says where each key that is not a default was set: "F:LINE",
 	// "--flag" or "GEMELLO_NAME".
 	origin map[string]string
@@ -147,6 +152,39 @@ type BridgeConfig struct {
 	Expiry       Duration `yaml:"session_expiry"`
 }
 
+// RoutingConfig is about message routing as a whole.
+type RoutingConfig struct {
+	Fallback        string `yaml:"fallback" usage:"on or off: telemetry that no route matches goes to events; empty: as it was last set, at first on"`
+	MaxRoutes       int    `yaml:"max_routes" usage:"most routes of the hub"`
+	MaxEndpoints    int    `yaml:"max_endpoints" usage:"most endpoints beside events, at most 60"`
+	MaxEnrichments  int    `yaml:"max_enrichments" usage:"most enrichments of the hub"`
+	PrivateWebhooks bool   `yaml:"private_webhooks" usage:"webhooks may lie on loopback and private addresses, and be http"`
+}
+
+// RouteConfig sends the messages of a source that pass a condition to endpoints.
+type RouteConfig struct {
+	Name      string   `yaml:"name"`
+	Source    string   `yaml:"source"`
+	Condition string   `yaml:"condition"`
+	Endpoints []string `yaml:"endpoints"`
+	Enabled   bool     `yaml:"enabled"`
+}
+
+// EnrichmentConfig adds a property to the copies for some endpoints; Key is the
+// property's name.
+type EnrichmentConfig struct {
+	Key       string   `yaml:"key"`
+	Value     string   `yaml:"value"`
+	Endpoints []string `yaml:"endpoints"`
+}
+
+// WebhookConfig is an endpoint that messages are posted to.
+type WebhookConfig struct {
+	Name              string `yaml:"name"`
+	URL               string `yaml:"url"`
+	AuthorizationFile string `yaml:"authorization_file"`
+}
+
 // defaultBridge names the parts of a bridge after the product.
 func defaultBridge() BridgeConfig {
 	return BridgeConfig{Name: "bridge", Group: "gemello", ClientID: "gemello", MaxInflight: 512, Expiry: Duration(time.Hour)}
@@ -177,6 +215,7 @@ func defaultConfig() *Config {
 			WindowMemory: 256 << 20,
 		},
 		Throttle: defaultThrottle(),
+		Routing:  RoutingConfig{MaxRoutes: 100, MaxEndpoints: 10, MaxEnrichments: 10},
 		Logging:  LoggingConfig{Level: "info", Format: "text"},
 	}
 }

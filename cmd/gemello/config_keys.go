@@ -10,6 +10,8 @@ import (
 
 	"github.com/spf13/pflag"
 	"gopkg.in/yaml.v3"
+
+	"github.com/gemello/gemello/actors/partition"
 )
 
 // configKey is one setting: a leaf of Config, addressable in one Config value.
@@ -295,6 +297,8 @@ func defaultItem(t reflect.Type) reflect.Value {
 		*x = defaultPipeline()
 	case *BridgeConfig:
 		*x = defaultBridge()
+	case *RouteConfig:
+		*x = RouteConfig{Source: partition.SourceTelemetry, Enabled: true}
 	}
 	return v
 }
@@ -307,7 +311,7 @@ func flagKind(v reflect.Value) string {
 		return "size"
 	case []string:
 		return "list"
-	case []PipelineConfig, []BridgeConfig:
+	case []PipelineConfig, []BridgeConfig, []RouteConfig, []EnrichmentConfig, []WebhookConfig:
 		return "yaml"
 	}
 	return v.Kind().String()
@@ -317,7 +321,7 @@ func leafText(v reflect.Value) string {
 	switch x := v.Interface().(type) {
 	case []string:
 		return strings.Join(x, ",")
-	case []PipelineConfig, []BridgeConfig:
+	case []PipelineConfig, []BridgeConfig, []RouteConfig, []EnrichmentConfig, []WebhookConfig:
 		return ""
 	default:
 		return fmt.Sprint(x)

@@ -29,7 +29,7 @@ func TestConfigurationPage(t *testing.T) {
 			t.Errorf("%s lacks the row\n%s", configPage, row)
 		}
 	}
-	for _, item := range []any{PipelineConfig{}, BridgeConfig{}} {
+	for _, item := range []any{PipelineConfig{}, BridgeConfig{}, RouteConfig{}, EnrichmentConfig{}, WebhookConfig{}} {
 		for _, name := range fieldNames(reflect.TypeOf(item)) {
 			if !strings.Contains(page, "\n| `"+name+"` | ") {
 				t.Errorf("%s lacks a row for %s of %T", configPage, name, item)

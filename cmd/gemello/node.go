@@ -26,6 +26,7 @@ import (
 	"github.com/gemello/gemello/ingest/mqtt"
 	"github.com/gemello/gemello/persistence/broker"
 	"github.com/gemello/gemello/persistence/eventlog"
+	"github.com/gemello/gemello/sinks/webhook"
 )
 
 // stopTimeout bounds an orderly stop: what is not committed by then is done
@@ -46,6 +47,8 @@ func runNode(ctx context.Context, cfg *Config, env *nodeEnv) (err error) {
 	if err != nil {
 		return usagef("secrets: %v", err)
 	}
+	poster := webhook.New(webhook.Options{Private: cfg.Routing.PrivateWebhooks})
+	defer poster.Close()
 	var running atomic.Pointer[actors.Node]
 	options, closeLog, err := openLog(ctx, cfg, env, registry, func(topic string, partition int32) (int64, bool) {
 		if node := running.Load(); node != nil {
@@ -68,7 +71,8 @@ func runNode(ctx context.Context, cfg *Config, env *nodeEnv) (err error) {
 		Heartbeat: heartbeat(cfg),
 		Appender:  eventlog.AppenderOptions{MaxBytes: int(cfg.Limits.AppendBytes)},
 		Topics:    eventlog.HubTopicOptions{Retention: time.Duration(cfg.Log.Retention)},
-		Logger:    env.Logger, Registerer: registry,
+		Routing:   cfg.Routing.limits(), Webhooks: actors.WebhookOptions{Sender: webhookSender{poster, sealer}},
+		Logger: env.Logger, Registerer: registry,
 		FlushRecords: env.Trial.flushRecords, Break: actors.Fault(env.Trial.fault),
 	}, env.Adopt)
 	if err != nil {
@@ -83,6 +87,9 @@ func runNode(ctx context.Context, cfg *Config, env *nodeEnv) (err error) {
 	policies, err := openPolicies(ctx, node, sealer, env.Logger)
 	if err == nil {
 		err = applyConfigured(ctx, node, cfg.Pipelines)
+	}
+	if err == nil {
+		err = applyRouting(ctx, routingAdapter{node, sealer, cfg.Routing.PrivateWebhooks}, cfg)
 	}
 	if err != nil {
 		return errors.Join(err, stop())
@@ -250,7 +257,7 @@ func (n *nodeServers) serve(ctx context.Context) error {
 	}
 	admin, err := api.NewAdmin(api.AdminOptions{
 		Token: n.env.AdminToken, Hosts: adminHosts(n.cfg), Hostnames: n.cfg.Hostnames,
-		Hub: hub, Methods: hub, Queries: queriesAdapter{n.node}, Commands: hub, Jobs: jobsAdapter{n.node}, Policies: n.policies, PolicyStore: n.policies, IPFilters: filters, Sealer: n.sealer,
+		Hub: hub, Methods: hub, Queries: queriesAdapter{n.node}, Commands: hub, Jobs: jobsAdapter{n.node}, Policies: n.policies, PolicyStore: n.policies, Routing: routingAdapter{n.node, n.sealer, n.cfg.Routing.PrivateWebhooks}, IPFilters: filters, Sealer: n.sealer,
 		Moves: movesAdapter{n.node}, Backups: backupAdapter{n}, Histories: historyAdapter{n.node},
 		AuditTopic: eventlog.HubTopic(n.cfg.Hub, eventlog.TopicDeviceLog),
 		Pipelines:  pipelinesAdapter{n.node}, Topics: topicsAdapter{n.log, n.cfg.Hub},

@@ -37,6 +37,7 @@ func commands() []func(*app) *cobra.Command {
 		newCommandCmd,
 		newAuditCmd,
 		newPipelineCmd,
+		newRouteCmd,
 		newTailCmd,
 		newSimulateCmd,
 		newBenchCmd,

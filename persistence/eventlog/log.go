@@ -215,3 +215,19 @@ func (l *Log) CommitGroupOffsets(ctx context.Context, group string, offsets map[
 	}
 	return nil
 }
+
+// GroupOffsets returns the offsets of a topic that a consumer group has
+// committed; partitions without one are left out.
+func (l *Log) GroupOffsets(ctx context.Context, group, topic string) (map[int32]int64, error) {
+	got, err := l.adm.FetchOffsetsForTopics(ctx, group, topic)
+	if err != nil {
+		return nil, fmt.Errorf("offsets of group %s: %w", group, err)
+	}
+	offsets := map[int32]int64{}
+	for _, o := range got.Offsets()[topic] {
+		if o.At >= 0 {
+			offsets[o.Partition] = o.At
+		}
+	}
+	return offsets, got.Error()
+}
