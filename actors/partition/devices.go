@@ -119,6 +119,14 @@ func (d *Devices) Replay(e Entry) error {
 // reading state; a record that can't be applied is answered with its error or
 // goes to the dead-letter topic.
 func (d *Devices) Apply(r *Record) error {
+	err := d.apply(r)
+	if err == nil && d.router.err != nil {
+		err, d.router.err = d.router.err, nil
+	}
+	return err
+}
+
+func (d *Devices) apply(r *Record) error {
 	d.position = r.Offset + 1
 	d.arrival = max(d.arrival, r.Arrival)
 	d.unsaved++

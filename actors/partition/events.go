@@ -2,7 +2,7 @@ package partition
 
 import (
 	"fmt"
-	"strconv"
+	"slices"
 
 	"github.com/gemello/gemello/device"
 )
@@ -46,37 +46,41 @@ const (
 	operationGone      = "Disconnected"
 )
 
-// event emits one record of the events topic.
+// event routes one event (azure-iot-wire 9.5). Of a change of the twin, routes see
+// the twin as
+// it was before the event.
 func (d *Devices) event(r *Record, ref device.Ref, source, schema, operation string, body func([]byte) []byte) {
 	if d.suppressed || d.o.EventsTopic == "" {
 		return
 	}
-	e := d.effects
-	topic := e.topic(d.o.EventsTopic)
-	b := e.room()
-	from := len(b)
-	b = append(b, ref.Device...)
-	mid := len(b)
-	b = body(b)
-	e.done(topic, b, from, mid)
+	rt := d.router
+	m := &rt.message
+	m.source, m.category = slices.Index(categories[:], source), source
+	m.deviceID, m.moduleID, m.arrival, m.offset = ref.Device, ref.Module, r.Arrival, r.Offset
+	m.auth, m.generation, m.model = "", "", ""
+	rt.body = body(rt.body[:0])
+	m.body = rt.body
 	at := r.Arrival.Time().UTC()
 	correlation := string(r.Header(device.HeaderAudit))
 	if correlation == "" {
 		correlation = fmt.Sprintf("%d-%d", d.o.Partition, r.Offset)
 	}
-	h := make([]Header, 0, 14)
+	m.props = append(m.props[:0],
+		property{code: headerContentType, value: eventJSON}, property{code: headerContentEncoding, value: eventUTF8},
+		property{code: headerCorrelationID, value: correlation}, property{code: headerUserID, value: d.o.Hub})
+	m.size = len(m.body) + len(eventJSON) + len(eventUTF8) + len(correlation) + len(d.o.Hub)
 	for _, f := range [...]struct{ key, value string }{
-		{EventSource, source}, {EventSchema, schema}, {EventHub, d.o.Hub}, {EventDevice, ref.Device}, {EventModule, ref.Module},
+		{EventSchema, schema}, {EventHub, d.o.Hub}, {EventDevice, ref.Device}, {EventModule, ref.Module},
 		{EventTime, at.Format(eventTimeFormat)}, {EventOperation, operation},
-		{EventContentType, eventJSON}, {EventEncoding, eventUTF8}, {EventCorrelation, correlation}, {EventUser, d.o.Hub},
-		{EventEnqueued, strconv.FormatInt(at.UnixMilli(), 10)},
-		{EventConnDevice, ref.Device}, {EventConnModule, ref.Module},
 	} {
 		if f.value != "" {
-			h = append(h, Header{Key: f.key, Value: []byte(f.value)})
+			m.props = append(m.props, property{name: f.key, value: f.value})
+			m.size += len(f.key) + len(f.value)
 		}
 	}
-	e.withHeaders(h...)
+	if err := d.route(); err != nil {
+		rt.err = err
+	}
 }
 
 func kindOf(ref device.Ref) string {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/gemello/gemello/device"
 	"github.com/gemello/gemello/device/query"
@@ -19,6 +20,8 @@ type router struct {
 	asked   query.Message // what conditions see of message
 	twin    query.Twin
 	auth    authTexts
+	body    []byte // of an event
+	err     error  // of reading state for an event, which ends the term
 	head    []byte // headers of message, encoded once for all its copies
 	figures RoutingFigures
 }
@@ -296,10 +299,17 @@ func (d *Devices) enrichingTwin(e *compiledEndpoint) (*device.Twin, error) {
 	for i := range e.enrich {
 		looks = looks || e.enrich[i].path != nil
 	}
-	if !looks || d.router.message.moduleID != "" {
+	if !looks {
 		return nil, nil
 	}
-	doc, err := d.cache.find(d.router.message.deviceID)
+	m := &d.router.message
+	var doc *Device
+	var err error
+	if m.moduleID == "" {
+		doc, err = d.cache.find(m.deviceID)
+	} else {
+		doc, err = d.cache.get(device.Ref{Device: strings.Clone(m.deviceID), Module: strings.Clone(m.moduleID)}.Key())
+	}
 	if err != nil || doc == nil {
 		return nil, err
 	}
