@@ -47,8 +47,7 @@ const (
 )
 
 // event routes one event (azure-iot-wire 9.5). Of a change of the twin, routes see
-// the twin as
-// it was before the event.
+// the twin as it was before.
 func (d *Devices) event(r *Record, ref device.Ref, source, schema, operation string, body func([]byte) []byte) {
 	if d.suppressed || d.o.EventsTopic == "" {
 		return
