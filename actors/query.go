@@ -53,8 +53,8 @@ func (n *Node) Query(ctx context.Context, q *query.Query, from query.Cursor, lim
 	return n.queryRows(ctx, q, from, limit)
 }
 
-// rowsOf says whether the collection has rows that are devices.
-func rowsOf(q *query.Query) bool { return q.From == query.Devices }
+// rowsOf says whether the collection has rows that are devices or modules.
+func rowsOf(q *query.Query) bool { return q.From == query.Devices || q.From == query.Modules }
 
 func (n *Node) queryRows(ctx context.Context, q *query.Query, from query.Cursor, limit int) (query.Page, error) {
 	page := query.Page{}
@@ -65,19 +65,22 @@ func (n *Node) queryRows(ctx context.Context, q *query.Query, from query.Cursor,
 	bytes := 0
 	for looked := 0; int(from.Partition) < len(n.devices); {
 		more, full := false, false
-		err := n.slice(ctx, from.Partition, &from.After, &more, func(d *partition.Device) error {
+		err := n.slice(ctx, q, from.Partition, &from.After, &more, func(r *partition.Row) error {
 			looked++
-			if !q.Match(&query.Twin{Document: &d.Document}) {
+			if !q.Match(r.Source()) {
 				return nil
 			}
 			if len(page.Rows) == limit || bytes > queryPageBytes {
 				full = true
 				return errPage
 			}
-			row := rowOf(q, d)
+			row, err := rowOf(q, r)
+			if err != nil {
+				return err
+			}
 			bytes += len(row)
 			page.Rows = append(page.Rows, row)
-			end.Partition, end.After = from.Partition, d.Identity.DeviceID
+			end.Partition, end.After = from.Partition, r.Ref.Key()
 			return nil
 		})
 		switch {
@@ -105,21 +108,25 @@ func (n *Node) queryRows(ctx context.Context, q *query.Query, from query.Cursor,
 	return page, nil
 }
 
-func rowOf(q *query.Query, d *partition.Device) []byte {
-	if q.Items == nil {
-		return d.AppendServiceView(nil)
+func rowOf(q *query.Query, r *partition.Row) ([]byte, error) {
+	if q.Items != nil {
+		return q.Row(nil, r.Source()), nil
 	}
-	return q.Row(nil, &query.Twin{Document: &d.Document})
+	d, err := r.Device()
+	if err != nil {
+		return nil, err
+	}
+	return d.AppendServiceView(nil), nil
 }
 
-// slice visits the next devices of a partition on its core's goroutine and moves
+// slice visits the next rows of a partition on its core's goroutine and moves
 // after behind them.
-func (n *Node) slice(ctx context.Context, p int32, after *string, more *bool, visit func(*partition.Device) error) error {
+func (n *Node) slice(ctx context.Context, q *query.Query, p int32, after *string, more *bool, visit func(*partition.Row) error) error {
 	var last string
 	var err error
 	if e := n.devices[p].do(ctx, func(c core) {
 		n.reflects(ctx, p, c)
-		last, *more, err = c.(*devicesCore).Scan(*after, querySlice, visit)
+		last, *more, err = c.(*devicesCore).Scan(*after, q.From == query.Modules, querySlice, visit)
 	}); e != nil {
 		return fmt.Errorf("query partition %d: %w", p, e)
 	}
@@ -141,12 +148,11 @@ func (n *Node) queryGroups(ctx context.Context, q *query.Query, from query.Curso
 		g.Go(func() error {
 			after, more := "", true
 			for more {
-				if err := n.slice(ctx, int32(p), &after, &more, func(d *partition.Device) error {
-					t := query.Twin{Document: &d.Document}
-					if !q.Match(&t) {
+				if err := n.slice(ctx, q, int32(p), &after, &more, func(r *partition.Row) error {
+					if !q.Match(r.Source()) {
 						return nil
 					}
-					return parts[p].Add(&t)
+					return parts[p].Add(r.Source())
 				}); err != nil {
 					return err
 				}

@@ -25,6 +25,18 @@ func (h *harness) put(n int) {
 	h.tag(id, fmt.Sprintf(`{"n":%d,"site":%q}`, n, string(rune('a'+n%2))))
 }
 
+// module makes a module of a device with a tag.
+func (h *harness) module(ref device.Ref, tags string) {
+	h.t.Helper()
+	c := device.Change{Wanted: device.Identity{DeviceID: ref.Device, ModuleID: ref.Module, Auth: device.Auth{Type: device.AuthCA}}}
+	if _, err := h.node.PutIdentity(h.t.Context(), c); err != nil {
+		h.t.Fatal(err)
+	}
+	if _, err := h.node.PatchTwin(h.t.Context(), device.TwinChange{DeviceID: ref.Device, ModuleID: ref.Module, Body: []byte(`{"tags":` + tags + `}`)}); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
 func (h *harness) tag(id, tags string) {
 	h.t.Helper()
 	if _, err := h.node.PatchTwin(h.t.Context(), device.TwinChange{DeviceID: id, Body: []byte(`{"tags":` + tags + `}`)}); err != nil {
@@ -130,6 +142,47 @@ func TestQueryOverAllPartitions(t *testing.T) {
 	}
 	if rows := h.ask("SELECT * FROM devices WHERE tags.n = 3", 9, nil); len(rows) != 1 || rows[0] != string(doc.AppendServiceView(nil)) {
 		t.Errorf("a row is not the twin: %v", rows)
+	}
+}
+
+func TestModulesAreACollectionOfTheirOwn(t *testing.T) {
+	h := newHarness(t)
+	h.start()
+	defer func() { h.stop() }()
+	h.ready()
+	var modules []string
+	for n := range 10 {
+		h.put(n)
+		for m := range n % 3 {
+			h.module(device.Ref{Device: fmt.Sprintf("d%03d", n), Module: fmt.Sprintf("m%d", m)}, fmt.Sprintf(`{"n":%d,"site":"m"}`, n))
+			modules = append(modules, fmt.Sprintf(`{"deviceId":"d%03d","moduleId":"m%d"}`, n, m))
+		}
+	}
+	for _, limit := range []int{1, 2, 100} {
+		rows := h.ask("SELECT deviceId, moduleId FROM devices.modules", limit, nil)
+		slices.Sort(rows)
+		if !slices.Equal(rows, modules) {
+			t.Errorf("pages of %d: %v", limit, rows)
+		}
+		if rows := h.ask("SELECT deviceId FROM devices", limit, nil); len(rows) != 10 {
+			t.Errorf("pages of %d: %d devices among modules: %v", limit, len(rows), rows)
+		}
+	}
+	for _, c := range []struct{ in, want string }{
+		{"SELECT COUNT() AS n FROM devices.modules WHERE tags.site = 'm'", `{"n":9}`},
+		{"SELECT COUNT() AS n FROM devices WHERE tags.site = 'm'", `{"n":0}`},
+		{"SELECT tags.n FROM devices.modules WHERE moduleId = 'm1' AND deviceId = 'd008'", `{"n":8}`},
+	} {
+		if rows := h.ask(c.in, 100, nil); !slices.Equal(rows, []string{c.want}) {
+			t.Errorf("%s: %v", c.in, rows)
+		}
+	}
+	doc, err := h.node.Twin(t.Context(), device.Ref{Device: "d001", Module: "m0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rows := h.ask("SELECT * FROM devices.modules WHERE deviceId = 'd001'", 9, nil); len(rows) != 1 || rows[0] != string(doc.AppendServiceView(nil)) {
+		t.Errorf("a row is not the module's twin: %v", rows)
 	}
 }
 

@@ -203,45 +203,68 @@ func appendDevice(dst []byte, d *Device) ([]byte, error) {
 // deviceFormat is the version of a stored device.
 const deviceFormat = 2
 
-func decodeDevice(b []byte) (*Device, error) {
+// storedDevice is a stored device in its parts: the two documents as they
+// encode themselves, what is known of its connection, and all behind that.
+type storedDevice struct {
+	identity, twin []byte
+	presence       device.Presence // without Queued
+	rest           []byte
+}
+
+// split finds the parts without reading what is in them.
+func (s *storedDevice) split(b []byte) error {
 	if len(b) == 0 || b[0] != deviceFormat {
-		return nil, fmt.Errorf("%w: version of a device", errCorrupt)
+		return fmt.Errorf("%w: version of a device", errCorrupt)
 	}
 	b = b[1:]
-	bytes := func() ([]byte, bool) {
-		l, n := binary.Uvarint(b)
-		if !shortest(b, n) || l > uint64(len(b)-n) {
-			return nil, false
-		}
-		part := b[n : n+int(l)]
-		b = b[n+int(l):]
-		return part, true
-	}
-	d := &Device{}
-	for _, part := range []interface{ UnmarshalBinary([]byte) error }{&d.Identity, &d.Twin} {
-		v, ok := bytes()
-		if !ok {
-			return nil, fmt.Errorf("%w: a device is cut off", errCorrupt)
-		}
-		if err := part.UnmarshalBinary(v); err != nil {
-			return nil, err
+	for _, part := range [...]*[]byte{&s.identity, &s.twin} {
+		var ok bool
+		if *part, b, ok = cutBytes(b); !ok {
+			return fmt.Errorf("%w: a device is cut off", errCorrupt)
 		}
 	}
 	if len(b) == 0 || b[0] > 1 {
-		return nil, fmt.Errorf("%w: presence of a device", errCorrupt)
+		return fmt.Errorf("%w: presence of a device", errCorrupt)
 	}
-	d.Presence.Connected, b = b[0] == 1, b[1:]
-	for _, t := range [...]*time.Time{&d.Presence.Updated, &d.Presence.LastActivity} {
+	s.presence = device.Presence{Connected: b[0] == 1}
+	b = b[1:]
+	for _, t := range [...]*time.Time{&s.presence.Updated, &s.presence.LastActivity} {
 		v, n := binary.Varint(b)
 		if !shortest(b, n) {
-			return nil, fmt.Errorf("%w: presence of a device", errCorrupt)
+			return fmt.Errorf("%w: presence of a device", errCorrupt)
 		}
 		b = b[n:]
 		if tick := windows.Tick(v); tick != windows.Unset {
 			*t = tick.Time()
 		}
 	}
-	session, ok := bytes()
+	s.rest = b
+	return nil
+}
+
+// cutBytes takes a text with its length off the front.
+func cutBytes(b []byte) (part, rest []byte, ok bool) {
+	l, n := binary.Uvarint(b)
+	if !shortest(b, n) || l > uint64(len(b)-n) {
+		return nil, nil, false
+	}
+	return b[n : n+int(l)], b[n+int(l):], true
+}
+
+func decodeDevice(b []byte) (*Device, error) {
+	var s storedDevice
+	if err := s.split(b); err != nil {
+		return nil, err
+	}
+	d := &Device{}
+	if err := d.Identity.UnmarshalBinary(s.identity); err != nil {
+		return nil, err
+	}
+	if err := d.Twin.UnmarshalBinary(s.twin); err != nil {
+		return nil, err
+	}
+	d.Presence, b = s.presence, s.rest
+	session, b, ok := cutBytes(b)
 	if !ok {
 		return nil, fmt.Errorf("%w: session of a device", errCorrupt)
 	}
@@ -252,13 +275,13 @@ func decodeDevice(b []byte) (*Device, error) {
 	}
 	b = b[n:]
 	for i := range count {
-		m, ok := bytes()
-		if !ok || i > 0 && d.Modules[i-1] >= string(m) {
+		var m []byte
+		if m, b, ok = cutBytes(b); !ok || i > 0 && d.Modules[i-1] >= string(m) {
 			return nil, fmt.Errorf("%w: modules of a device", errCorrupt)
 		}
 		d.Modules = append(d.Modules, string(m))
 	}
-	text, ok := bytes()
+	text, b, ok := cutBytes(b)
 	if !ok {
 		return nil, fmt.Errorf("%w: configurations of a device", errCorrupt)
 	}

@@ -3,6 +3,9 @@ package partition
 import (
 	"fmt"
 	"slices"
+
+	"github.com/gemello/gemello/device"
+	"github.com/gemello/gemello/device/query"
 )
 
 // changedOrder keeps the ids of changed documents so that they can be walked in
@@ -39,34 +42,102 @@ func (o *changedOrder) above(after string) []string {
 	return o.sorted[i:]
 }
 
-// Scan visits up to limit devices with ids above after, in order of id. It
-// returns the last id that it passed and whether others may follow. The visitor
-// must not change the device; its error ends the scan and is returned.
-func (d *Devices) Scan(after string, limit int, visit func(*Device) error) (last string, more bool, err error) {
+// Row is a device or module that a scan passes, decoded only when it has to be.
+// It is valid until the visitor returns.
+type Row struct {
+	Ref    device.Ref
+	doc    *Device
+	stored []byte
+	source query.Source
+	parts  query.Stored
+	err    error
+}
+
+// newRow returns the row that a scan fills anew for each entity.
+func newRow() *Row {
+	r := &Row{}
+	r.parts.Decoded = func() *device.Document {
+		doc, err := r.Device()
+		if err != nil {
+			return nil
+		}
+		return &doc.Document
+	}
+	return r
+}
+
+// decoded makes the row that of a document.
+func (r *Row) decoded(key string, doc *Device) {
+	r.Ref, r.doc, r.stored, r.err = device.ParseKey(key), doc, nil, nil
+	r.source = &query.Twin{Document: &doc.Document, ModuleID: r.Ref.Module}
+}
+
+// of makes the row that of stored bytes.
+func (r *Row) of(key string, b []byte) error {
+	var s storedDevice
+	if err := s.split(b); err != nil {
+		return err
+	}
+	r.Ref, r.doc, r.stored, r.err = device.ParseKey(key), nil, b, nil
+	r.parts.Ref, r.parts.Twin, r.parts.Presence = r.Ref, device.StoredTwin(s.twin), s.presence
+	r.source = &r.parts
+	return nil
+}
+
+// Source resolves paths of the row.
+func (r *Row) Source() query.Source { return r.source }
+
+// Device returns the whole, which must not be changed. The error is of bytes
+// that can't be read.
+func (r *Row) Device() (*Device, error) {
+	if r.doc == nil && r.err == nil {
+		r.doc, r.err = decodeDevice(r.stored)
+	}
+	return r.doc, r.err
+}
+
+// Scan visits devices, or with modules set all modules of them, with keys
+// (device.Ref.Key) above after, in order; it passes up to limit entities of
+// either sort. It returns the last key that it passed and whether others may
+// follow. The visitor's error ends the scan and is returned, and so does a row
+// that can't be read.
+func (d *Devices) Scan(after string, modules bool, limit int, visit func(*Row) error) (last string, more bool, err error) {
 	c := &d.cache
 	changed := c.order.above(after)
 	last = after
 	passed := 0
-	// pass visits a device unless it is gone.
-	pass := func(id string, doc *Device) error {
-		last = id
+	row := newRow()
+	// pass visits an entity unless it is gone or of the other sort.
+	pass := func(key string, doc *Device, stored []byte) error {
+		last = key
 		passed++
-		if doc == nil {
+		if doc == nil && stored == nil || isModule(key) != modules {
 			return nil
 		}
-		return visit(doc)
+		if doc != nil {
+			row.decoded(key, doc)
+		} else if err := row.of(key, stored); err != nil {
+			return fmt.Errorf("stored device %q: %w", key, err)
+		}
+		if err := visit(row); err != nil {
+			return err
+		}
+		if row.err != nil {
+			return fmt.Errorf("stored device %q: %w", key, row.err)
+		}
+		return nil
 	}
 	lo := deviceKey(after)
 	if after != "" {
 		lo = append(lo, 0)
 	}
 	err = c.state.Scan(lo, []byte{0, 1, 'd' + 1}, func(k, v []byte) error {
-		id := string(k[3:])
-		for len(changed) > 0 && changed[0] < id {
+		key := string(k[3:])
+		for len(changed) > 0 && changed[0] < key {
 			if passed == limit {
 				return errEnough
 			}
-			if err := pass(changed[0], c.changed[changed[0]]); err != nil {
+			if err := pass(changed[0], c.changed[changed[0]], nil); err != nil {
 				return err
 			}
 			changed = changed[1:]
@@ -74,15 +145,11 @@ func (d *Devices) Scan(after string, limit int, visit func(*Device) error) (last
 		if passed == limit {
 			return errEnough
 		}
-		if len(changed) > 0 && changed[0] == id {
+		if len(changed) > 0 && changed[0] == key {
 			changed = changed[1:]
-			return pass(id, c.changed[id])
+			return pass(key, c.changed[key], nil)
 		}
-		doc, err := decodeDevice(v)
-		if err != nil {
-			return fmt.Errorf("stored device %q: %w", id, err)
-		}
-		return pass(id, doc)
+		return pass(key, nil, v)
 	})
 	if err == errEnough {
 		return last, true, nil
@@ -91,7 +158,7 @@ func (d *Devices) Scan(after string, limit int, visit func(*Device) error) (last
 		if passed == limit {
 			return last, true, nil
 		}
-		err = pass(changed[0], c.changed[changed[0]])
+		err = pass(changed[0], c.changed[changed[0]], nil)
 		changed = changed[1:]
 	}
 	return last, false, err

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gemello/gemello/device"
 )
 
 var (
@@ -463,6 +465,11 @@ func TestQueriesAgreeWithABruteForceEvaluator(t *testing.T) {
 			t.Fatal(err)
 		}
 		got, want := answer(t, q, twins, docs), run(q, docs)
+		for _, w := range twins {
+			if q.Match(storedOf(t, w)) != q.Match(w) {
+				t.Fatalf("query %d of seed %d: %s\nmatches a twin or its stored form: %s", n, *bruteSeed, q, w.AppendServiceView(nil))
+			}
+		}
 		if q.GroupBy != nil {
 			sortRows(got)
 			sortRows(want)
@@ -481,6 +488,20 @@ func TestQueriesAgreeWithABruteForceEvaluator(t *testing.T) {
 	}
 	if hit < *bruteQueries/4 {
 		t.Errorf("only %d of %d queries found some rows and not all: the test says little", hit, *bruteQueries)
+	}
+}
+
+// storedOf is the row as a scan of the store has it.
+func storedOf(t *testing.T, w *Twin) *Stored {
+	b, err := w.Document.Twin.AppendBinary(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := w.Presence
+	p.Queued = 0
+	return &Stored{
+		Ref: device.Ref{Device: w.Identity.DeviceID, Module: w.ModuleID}, Twin: device.StoredTwin(b), Presence: p,
+		Decoded: func() *device.Document { return w.Document },
 	}
 }
 
