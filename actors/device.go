@@ -173,6 +173,12 @@ func (n *Node) identity(ctx context.Context, ref device.Ref) (*device.Identity, 
 	return found, err
 }
 
+// SealedIdentity reads an identity with its keys sealed, to verify a credential
+// that comes without a session; ErrNotFound or ErrModuleNotFound.
+func (n *Node) SealedIdentity(ctx context.Context, ref device.Ref) (*device.Identity, error) {
+	return n.identity(ctx, ref)
+}
+
 // Attach makes a connection the session of a device or module after its
 // credential has been verified against the identity; the errors are Check's,
 // ErrNotFound, ErrModuleNotFound, ErrUnavailable or ErrBusy.

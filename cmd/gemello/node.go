@@ -23,6 +23,7 @@ import (
 	"github.com/gemello/gemello/cluster"
 	"github.com/gemello/gemello/device/credential"
 	"github.com/gemello/gemello/device/ipfilter"
+	"github.com/gemello/gemello/ingest/https"
 	"github.com/gemello/gemello/ingest/mqtt"
 	"github.com/gemello/gemello/persistence/broker"
 	"github.com/gemello/gemello/persistence/eventlog"
@@ -301,7 +302,8 @@ func (n *nodeServers) serve(ctx context.Context) error {
 		bridging, stopBridge := context.WithCancel(ctx)
 		g.Add(func() error { return b.Run(bridging) }, func(error) { stopBridge() })
 	}
-	n.addHTTP(&g, "https", service, n.env.TLS)
+	devices := https.New(https.Options{Hub: requests{gateway}, Logger: n.env.Logger, Registerer: n.registry})
+	n.addHTTP(&g, "https", sharedPort{devices: devices, service: service}, n.env.TLS)
 	adminTLS := n.env.TLS
 	if l := n.env.Listeners.named("admin"); l != nil && l.Loopback {
 		adminTLS = nil

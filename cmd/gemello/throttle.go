@@ -31,11 +31,12 @@ type ThrottleConfig struct {
 	DeviceMessages    string `yaml:"device_messages" usage:"messages of one connection"`
 	DeviceRequests    string `yaml:"device_requests" usage:"twin requests of one connection"`
 	DeviceConnections string `yaml:"device_connections" usage:"new connections of one device"`
+	DevicePolls       string `yaml:"device_polls" usage:"polls over HTTPS of one device that find no command; slowed down beyond"`
 }
 
 // defaultThrottle lets one device do much, and the hub everything.
 func defaultThrottle() ThrottleConfig {
-	return ThrottleConfig{Units: 1, DeviceMessages: "10000/s", DeviceRequests: "5000/s", DeviceConnections: "120/min"}
+	return ThrottleConfig{Units: 1, DeviceMessages: "10000/s", DeviceRequests: "5000/s", DeviceConnections: "120/min", DevicePolls: "5/s"}
 }
 
 // rates are the preset's with those of the configuration in their place.
@@ -99,6 +100,7 @@ type limiter struct {
 	hub                *throttle.Limits
 	messages, requests throttle.Rate // of one connection
 	connects           *throttle.Table
+	posts, polls       *throttle.Table // messages and idle polls over HTTPS, where a device has no connection
 	now                func() time.Time
 	sleep              func(ctx context.Context, d time.Duration)
 	stopped            <-chan struct{} // nobody sleeps on; nil: never
@@ -111,8 +113,8 @@ func newLimiter(c *ThrottleConfig, registerer prometheus.Registerer) (*limiter, 
 	if err != nil {
 		return nil, err
 	}
-	own := [3]throttle.Rate{}
-	for i, text := range [3]string{c.DeviceMessages, c.DeviceRequests, c.DeviceConnections} {
+	own := [4]throttle.Rate{}
+	for i, text := range [4]string{c.DeviceMessages, c.DeviceRequests, c.DeviceConnections, c.DevicePolls} {
 		if text == "" {
 			continue
 		}
@@ -123,6 +125,7 @@ func newLimiter(c *ThrottleConfig, registerer prometheus.Registerer) (*limiter, 
 	l := &limiter{
 		hub: throttle.NewLimits(rates), messages: own[0], requests: own[1],
 		connects: throttle.NewTable(own[2], tableItems), now: time.Now,
+		posts: throttle.NewTable(own[0], tableItems), polls: throttle.NewTable(own[3], tableItems),
 		counted: throttledCounter(),
 	}
 	l.sleep = l.sleepFor
@@ -196,4 +199,41 @@ func (l *limiter) request(c throttle.Class, u *usage) error {
 		return fmt.Errorf("%w: the rate of %s is used up", ingest.ErrBusy, c)
 	}
 	return nil
+}
+
+// post counts the messages of a request over HTTPS.
+func (l *limiter) post(id string, n int) error {
+	if wait := l.posts.Take(id, l.now(), n); wait > 0 {
+		l.counted.WithLabelValues(string(throttle.D2C), "device", "refused").Inc()
+		return &ingest.Throttled{What: "messages of one device", Wait: wait}
+	}
+	if wait := l.Take(throttle.D2C, n); wait > 0 {
+		return &ingest.Throttled{What: "messages", Wait: wait}
+	}
+	return nil
+}
+
+// poll counts a poll for commands.
+func (l *limiter) poll() error {
+	if wait := l.Take(throttle.C2DReceive, 1); wait > 0 {
+		return &ingest.Throttled{What: "polls for commands", Wait: wait}
+	}
+	return nil
+}
+
+// idle counts a poll that found nothing. One that comes too soon is held back, as
+// Java polls without pause and knows no Retry-After; who then polls more than once
+// at a time is refused. waited says that it is worth to look again.
+func (l *limiter) idle(ctx context.Context, id string) (waited bool, err error) {
+	wait := l.polls.Take(id, l.now(), 1)
+	if wait == 0 {
+		return false, nil
+	}
+	l.counted.WithLabelValues(string(throttle.C2DReceive), "device", "delayed").Inc()
+	l.sleep(ctx, wait)
+	if wait := l.polls.Take(id, l.now(), 1); wait > 0 {
+		l.counted.WithLabelValues(string(throttle.C2DReceive), "device", "refused").Inc()
+		return false, &ingest.Throttled{What: "polls of one device", Wait: wait}
+	}
+	return true, nil
 }
