@@ -71,7 +71,7 @@ type KafkaSASL struct {
 // a host means loopback while all host names do, else all interfaces.
 type ListenersConfig struct {
 	MQTTS         string `yaml:"mqtts" usage:"MQTT over TLS"`
-	HTTPS         string `yaml:"https" usage:"REST of services and of devices over TLS"`
+	HTTPS         string `yaml:"https" usage:"REST of services and of devices, and MQTT over WebSocket, over TLS"`
 	AMQPS         string `yaml:"amqps" usage:"AMQP over TLS; not in this version"`
 	MQTT          string `yaml:"mqtt" usage:"MQTT without TLS, on loopback"`
 	Admin         string `yaml:"admin" usage:"admin API and metrics; TLS when not on loopback"`

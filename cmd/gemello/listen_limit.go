@@ -16,6 +16,17 @@ func (c *connLimit) wrap(l net.Listener) net.Listener {
 	return &limitedListener{Listener: l, limit: c, closed: make(chan struct{})}
 }
 
+// reserve takes a slot for a connection that a listener without slots has
+// accepted, if there is one.
+func (c *connLimit) reserve() (release func(), ok bool) {
+	select {
+	case c.slots <- struct{}{}:
+		return func() { <-c.slots }, true
+	default:
+		return nil, false
+	}
+}
+
 type limitedListener struct {
 	net.Listener
 	limit  *connLimit

@@ -23,6 +23,8 @@ type boundListener struct {
 // boundListeners are the ports of a node, bound before anything else starts.
 type boundListeners struct {
 	all []*boundListener
+	// Devices bounds the connections of devices over all listeners.
+	Devices *connLimit
 	// LogListen is where the embedded log will listen, a port in place of 0;
 	// empty with Kafka.
 	LogListen string
@@ -79,8 +81,8 @@ func newBinder(freePorts bool) *binder {
 
 // bind opens all configured ports, or none.
 func (b *binder) bind(c *Config) (*boundListeners, error) {
-	bound := &boundListeners{}
 	devices := newConnLimit(c.Limits.Connections)
+	bound := &boundListeners{Devices: devices}
 	for _, e := range c.Listeners.entries() {
 		if e.addr == "" {
 			continue

@@ -25,6 +25,7 @@ import (
 	"github.com/gemello/gemello/device/ipfilter"
 	"github.com/gemello/gemello/ingest/https"
 	"github.com/gemello/gemello/ingest/mqtt"
+	"github.com/gemello/gemello/ingest/websocket"
 	"github.com/gemello/gemello/persistence/broker"
 	"github.com/gemello/gemello/persistence/eventlog"
 	"github.com/gemello/gemello/sinks/webhook"
@@ -303,7 +304,13 @@ func (n *nodeServers) serve(ctx context.Context) error {
 		g.Add(func() error { return b.Run(bridging) }, func(error) { stopBridge() })
 	}
 	devices := https.New(https.Options{Hub: requests{gateway}, Logger: n.env.Logger, Registerer: n.registry})
-	n.addHTTP(&g, "https", sharedPort{devices: devices, service: service}, n.env.TLS)
+	sockets := &websocket.Handler{
+		Protocols: map[string]func(net.Conn){"mqtt": func(c net.Conn) { gate.ServeConn(c, "mqttws") }},
+		Reserve:   n.env.Listeners.Devices.reserve,
+	}
+	// A server of HTTP does not end what was upgraded.
+	g.Add(func() error { <-ctx.Done(); return nil }, func(error) { stopMQTT(gate) })
+	n.addHTTP(&g, "https", sharedPort{devices: devices, service: service, sockets: sockets}, n.env.TLS)
 	adminTLS := n.env.TLS
 	if l := n.env.Listeners.named("admin"); l != nil && l.Loopback {
 		adminTLS = nil

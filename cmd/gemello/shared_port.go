@@ -4,18 +4,22 @@ import (
 	"net/http"
 
 	"github.com/gemello/gemello/ingest/https"
+	"github.com/gemello/gemello/ingest/websocket"
 )
 
 // sharedPort tells the interfaces apart that SDKs expect on port 443 of one name
 // (azure-iot-wire 0).
 type sharedPort struct {
-	devices, service http.Handler
+	devices, service, sockets http.Handler
 }
 
 func (p sharedPort) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if https.Handles(r) {
+	switch {
+	case websocket.Handles(r):
+		p.sockets.ServeHTTP(w, r)
+	case https.Handles(r):
 		p.devices.ServeHTTP(w, r)
-		return
+	default:
+		p.service.ServeHTTP(w, r)
 	}
-	p.service.ServeHTTP(w, r)
 }
