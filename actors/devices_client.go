@@ -74,6 +74,10 @@ func (n *Node) Presence(ctx context.Context, c Connection) {
 // PatchReported merges a patch into an entity's reported properties; done runs
 // once, when the patch has been applied, with the new version.
 func (n *Node) PatchReported(ctx context.Context, ref device.Ref, patch []byte, a device.Audit, done func(int64, error)) (cancel func()) {
+	if n.options.Break == FaultAck {
+		n.patchAhead(ctx, ref, done)
+		done = func(int64, error) {}
+	}
 	return n.submit(ctx, device.KindReported, ref.Device, patch, controlHeaders(ref, a), func(r partition.Reply) { done(r.Version, r.Err) })
 }
 

@@ -29,7 +29,7 @@ func (n *Node) devicesHost(p int32) hostOptions {
 	due := &dueLook{node: n}
 	return hostOptions{
 		node: n, name: fmt.Sprintf("%s.d.%d", n.options.Hub, p), kind: "devices",
-		source: n.topics.deviceLog, partition: p, feed: n.deviceFeed,
+		source: n.topics.deviceLog, partition: p, feed: n.deviceFeed, current: true,
 		restore: func(ctx context.Context, r restoring) (core, int64, error) {
 			return n.restoreDevices(ctx, p, r)
 		},
@@ -97,6 +97,9 @@ func (n *Node) deviceEffects(e *partition.Effects) {
 	for _, notice := range e.Notices {
 		if err := n.cluster.Send(notice.Ref.String(), notice); err != nil {
 			n.metrics.busy.Inc()
+		}
+		if n.options.Break == FaultNotice && notice.Kind == partition.NoticeDesired {
+			_ = n.cluster.Send(notice.Ref.String(), notice) // what is lost here is no fault
 		}
 	}
 	clear(e.Notices)

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/gemello/gemello/device"
 	"github.com/gemello/gemello/persistence/eventlog"
 )
 
@@ -17,13 +18,14 @@ type Fault string
 
 // The faults. The empty one is none.
 const (
-	FaultAck    Fault = "ack"    // messages are acknowledged before the log has them
+	FaultAck    Fault = "ack"    // messages and reported patches are acknowledged before the log has them
 	FaultFence  Fault = "fence"  // every process has transactional ids of its own, so nobody is fenced
 	FaultCommit Fault = "commit" // outputs are committed in a transaction before that of their checkpoint
+	FaultNotice Fault = "notice" // clients are told of each change of desired properties twice
 )
 
 // Faults lists them.
-func Faults() []Fault { return []Fault{FaultAck, FaultFence, FaultCommit} }
+func Faults() []Fault { return []Fault{FaultAck, FaultFence, FaultCommit, FaultNotice} }
 
 // ParseFault checks a name; empty is no fault.
 func ParseFault(name string) (Fault, error) {
@@ -51,6 +53,13 @@ func (h *host) newTerm(ctx context.Context) (*eventlog.Term, error) {
 		return h.node.log.NewTerm(ctx, h.name+"."+hex.EncodeToString(own), eventlog.TermOptions{Timeout: faultTimeout})
 	}
 	return h.node.log.NewTerm(ctx, h.name, eventlog.TermOptions{})
+}
+
+// patchAhead answers a reported patch with the version that it should get, before
+// the log has it.
+func (n *Node) patchAhead(ctx context.Context, ref device.Ref, done func(int64, error)) {
+	doc, err := n.Twin(ctx, ref)
+	done(doc.Twin.Reported.Version+1, err)
 }
 
 // commitRecords writes rows, journal and checkpoint; the first n are rows.

@@ -61,6 +61,9 @@ type hostOptions struct {
 	source    string // input topic
 	partition int32
 	feed      *feed
+	// current has requests wait until the core has applied what the log held when
+	// its term began.
+	current bool
 
 	// changed, when not nil, is called with the running core after the host was
 	// told to look for changes: it reports whether it changed the core, which
@@ -159,7 +162,8 @@ func (h *host) tell() {
 }
 
 // do runs fn on the core's goroutine and waits for it. While the core recovers
-// it answers ErrUnavailable at once, and ErrBusy when too many requests wait.
+// it answers ErrUnavailable at once, and ErrBusy when too many requests wait; a
+// core that is current makes it wait for what was in the log before.
 func (h *host) do(ctx context.Context, fn func(core)) error {
 	if h.status.Load().State != "running" {
 		return fmt.Errorf("%s is %s: %w", h.name, h.status.Load().State, ErrUnavailable)

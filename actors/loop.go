@@ -42,7 +42,7 @@ func (t *term) loop(ctx context.Context) error {
 			if err := t.change(ctx); err != nil {
 				return err
 			}
-		case r := <-t.requests:
+		case r := <-t.answerable():
 			r.run(t.core)
 			close(r.done)
 		case c := <-t.committed:
@@ -68,6 +68,16 @@ func (t *term) loop(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+// answerable are the requests that wait, nil while there are none that may be
+// answered: whoever was told before the term that a change is in the log must not
+// be shown what was there before it.
+func (t *term) answerable() <-chan request {
+	if t.current && t.core.Position() < t.behind {
+		return nil
+	}
+	return t.requests
 }
 
 // drain applies one batch. A batch is applied in pieces, so that requests and

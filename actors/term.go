@@ -29,8 +29,9 @@ type term struct {
 	committed   chan commit
 	lastCommit  time.Time
 	lastFlush   time.Time
-	dirty       bool // something was applied since the last commit
-	uncommitted int  // records applied since the last commit
+	dirty       bool  // something was applied since the last commit
+	uncommitted int   // records applied since the last commit
+	behind      int64 // where the log ended when the term began
 	soon        *time.Timer
 	arrival     arrivalClock
 	record      partition.Record // that is applied; a local one would be allocated for each
@@ -88,6 +89,7 @@ func (h *host) term(ctx context.Context) (err error) {
 	h.checkRetention(offsets[h.partition].Start)
 	t.queue = h.feed.open(h.source, h.partition, next, offsets[h.partition].Stable, asked)
 	defer h.feed.close(h.source, h.partition, t.queue)
+	t.behind = offsets[h.partition].Stable
 	if err := t.change(ctx); err != nil {
 		return err
 	}

@@ -24,19 +24,23 @@ func newVerifyCmd(a *app) *cobra.Command {
 		Short: "Kill nodes while devices publish and judge what is left",
 		Long: "Run nodes as processes of their own, kill, freeze and replace them while simulated devices\n" +
 			"publish, then compare what was acknowledged with the log and every committed row with a model.\n" +
+			"With --twins devices and a service patch twins; each must be what answers and reads allow.\n" +
 			"The last line is the verdict; exit code 1 says that it failed.\n\n" +
 			"With --break a fault is planted on purpose: then the verdict must fail.",
 		Args: cobra.NoArgs,
 	}
 	o := sim.Options{}
 	var disturb, dir string
-	var keep bool
+	var keep, twins bool
+	var patches int
 	fs := cmd.Flags()
 	fs.IntVar(&o.Rounds, "rounds", 20, "rounds, each with one incident")
 	fs.Uint64Var(&o.Seed, "seed", 1, "of incidents, times and values")
 	fs.StringSliceVar(&o.Kafka, "kafka", nil, "seed brokers host:port; empty: a gemello log of its own, which is not killed")
 	fs.BoolVar(&o.OneProcess, "one-process", false, "node and log in one process, killed together")
-	fs.StringVar(&o.Fault, "break", "", "plant a fault: ack, fence or commit")
+	fs.StringVar(&o.Fault, "break", "", "plant a fault: ack, fence or commit; with --twins: ack or notice")
+	fs.BoolVar(&twins, "twins", false, "let devices and a service patch twins instead, and kill the node meanwhile")
+	fs.IntVar(&patches, "patches", 1000, "with --twins: patches from both sides")
 	fs.BoolVar(&o.Compact, "compact", false, "compact the log's checkpoints each second")
 	fs.BoolVar(&o.HoldFlushes, "hold-flushes", false, "keep nodes from flushing their stores")
 	fs.IntVar(&o.Devices, "devices", 12, "simulated devices")
@@ -49,8 +53,33 @@ func newVerifyCmd(a *app) *cobra.Command {
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		ctx, stop := interruptible(cmd.Context())
 		defer stop()
-		if !slices.Contains(actors.Faults(), actors.Fault(o.Fault)) && o.Fault != "" {
-			return &configError{Key: "--break", Value: o.Fault, Allowed: "ack, fence or commit"}
+		o.Out = a.stdout
+		faults, allowed := []actors.Fault{"", actors.FaultAck, actors.FaultFence, actors.FaultCommit}, "ack, fence or commit"
+		if twins {
+			faults, allowed = []actors.Fault{"", actors.FaultAck, actors.FaultNotice}, "ack or notice"
+		}
+		if !slices.Contains(faults, actors.Fault(o.Fault)) {
+			return &configError{Key: "--break", Value: o.Fault, Allowed: allowed}
+		}
+		if twins {
+			for _, other := range []string{"disturb", "disturb-every", "compact", "hold-flushes", "batch", "spread"} {
+				if cmd.Flags().Changed(other) {
+					return usagef("--%s: not with --twins", other)
+				}
+			}
+			if !cmd.Flags().Changed("rounds") {
+				o.Rounds = 0 // the mode's own number
+			}
+			return a.verify(ctx, &o, dir, keep, func() (verdict, error) {
+				v, err := sim.RunTwins(ctx, sim.TwinsOptions{Options: o, Patches: patches})
+				if v == nil {
+					return verdict{}, err
+				}
+				return verdict{v.Passed(), v.Findings, v.String()}, err
+			})
+		}
+		if cmd.Flags().Changed("patches") {
+			return usagef("--patches: only with --twins")
 		}
 		if disturb != "" {
 			o.Disturb = func() error {
@@ -59,15 +88,27 @@ func newVerifyCmd(a *app) *cobra.Command {
 				return c.Run()
 			}
 		}
-		o.Out = a.stdout
-		return a.verify(ctx, o, dir, keep)
+		return a.verify(ctx, &o, dir, keep, func() (verdict, error) {
+			v, err := sim.Run(ctx, o)
+			if v == nil {
+				return verdict{}, err
+			}
+			return verdict{v.Passed(), v.Findings, v.String()}, err
+		})
 	}
 	return cmd
 }
 
+// verdict is the end of a run of either kind.
+type verdict struct {
+	passed   bool
+	findings []string
+	text     string
+}
+
 // verify runs in a directory that is removed unless something is to be looked
-// at.
-func (a *app) verify(ctx context.Context, o sim.Options, dir string, keep bool) (err error) {
+// at; it sets Binary and Dir of o before.
+func (a *app) verify(ctx context.Context, o *sim.Options, dir string, keep bool, run func() (verdict, error)) (err error) {
 	if o.Binary, err = os.Executable(); err != nil {
 		return err
 	}
@@ -79,18 +120,18 @@ func (a *app) verify(ctx context.Context, o sim.Options, dir string, keep bool) 
 	if o.Dir, err = os.MkdirTemp(dir, "gemello-verify-"); err != nil {
 		return usagef("--data: %v", err)
 	}
-	v, err := sim.Run(ctx, o)
+	v, err := run()
 	switch {
 	case errors.Is(err, sim.ErrOptions):
 		os.RemoveAll(o.Dir)
 		return usagef("verify: %v", err)
 	case err == nil:
-		for _, f := range v.Findings {
+		for _, f := range v.findings {
 			fmt.Fprintf(a.stdout, "  %s\n", f)
 		}
-		fmt.Fprintln(a.stdout, v)
+		fmt.Fprintln(a.stdout, v.text)
 	}
-	if err == nil && !v.Passed() {
+	if err == nil && !v.passed {
 		err = errVerdict
 	}
 	if err == nil && !keep {

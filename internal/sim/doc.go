@@ -13,6 +13,10 @@
 //   - The verdict compares three accounts: the ledger with the device log, and
 //     the committed result topics with what a model makes of the log.
 //
+// [RunTwins] does the same to twins: devices and a service patch both sections
+// while the node is killed. A writer that gets no answer reads the twin, and
+// every answer, read and notification must fit what it knows.
+//
 // The model shares no code with the engine: it groups records by windows in the
 // plainest way. Event times run faster than the wall clock and stay within the
 // tolerances, so that no record is late or out of order and the log alone says

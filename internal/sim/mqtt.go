@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/url"
 	"strconv"
 	"strings"
@@ -21,7 +22,7 @@ import (
 // than taken from a library because the run must know exactly what was handed
 // to the network and what was acknowledged before a connection broke.
 type session struct {
-	conn *tls.Conn
+	conn net.Conn
 	done chan struct{} // closed when the connection is gone
 
 	write sync.Mutex // serialises packets
@@ -29,7 +30,9 @@ type session struct {
 	mu      sync.Mutex // guards the following
 	next    uint16
 	pubacks map[uint16]func()
-	answers map[string]func(status int, version int64)
+	answers map[string]func(status int, version int64, body []byte)
+
+	desired func(version int64, patch []byte) // hears of desired properties, on the reader
 }
 
 const (
@@ -41,6 +44,8 @@ const (
 	maxPacket       = 1 << 20
 	keepAlive       = 60 // seconds; a round is shorter
 	twinAnswers     = "$iothub/twin/res/#"
+	desiredChanges  = "$iothub/twin/PATCH/properties/desired/"
+	twinRequest     = "$iothub/twin/GET/?$rid="
 	reportedRequest = "$iothub/twin/PATCH/properties/reported/?$rid="
 )
 
@@ -49,19 +54,29 @@ var errRefused = errors.New("connection refused")
 // endpoint is where devices connect.
 type endpoint struct {
 	addr string
-	host string // HostName of connection strings
-	tls  *tls.Config
+	host string      // HostName of connection strings
+	tls  *tls.Config // nil: without TLS
 }
 
-// dial connects a device and subscribes it to the answers of its twin.
-func dial(ctx context.Context, e *endpoint, id string, key credential.Key) (*session, error) {
+// dial connects a device and subscribes it to the answers of its twin, and with
+// a function that hears of them to changes of its desired properties.
+func dial(ctx context.Context, e *endpoint, id string, key credential.Key, desired func(version int64, patch []byte)) (*session, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	conn, err := (&tls.Dialer{Config: e.tls}).DialContext(ctx, "tcp", e.addr)
+	var d interface {
+		DialContext(ctx context.Context, network, addr string) (net.Conn, error)
+	} = &net.Dialer{}
+	if e.tls != nil {
+		d = &tls.Dialer{Config: e.tls}
+	}
+	conn, err := d.DialContext(ctx, "tcp", e.addr)
 	if err != nil {
 		return nil, err
 	}
-	s := &session{conn: conn.(*tls.Conn), done: make(chan struct{}), pubacks: map[uint16]func(){}, answers: map[string]func(int, int64){}}
+	s := &session{
+		conn: conn, done: make(chan struct{}), desired: desired,
+		pubacks: map[uint16]func(){}, answers: map[string]func(int, int64, []byte){},
+	}
 	if err := s.begin(e, id, key); err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("connect %s: %w", id, err)
@@ -89,7 +104,11 @@ func (s *session) begin(e *endpoint, id string, key credential.Key) error {
 	if kind>>4 != packetConnack || len(body) < 2 || body[1] != 0 {
 		return fmt.Errorf("%w: %x", errRefused, body)
 	}
-	if err := s.send(0x82, append(text([]byte{0, 1}, twinAnswers), 0)); err != nil {
+	filters := append(text([]byte{0, 1}, twinAnswers), 0)
+	if s.desired != nil {
+		filters = append(text(filters, desiredChanges+"#"), 0)
+	}
+	if err := s.send(0x82, filters); err != nil {
 		return err
 	}
 	if kind, _, err = readPacket(r); err != nil || kind>>4 != packetSuback {
@@ -120,7 +139,8 @@ func (s *session) read(r *bufio.Reader) {
 			if len(body) < 2 || len(body) < 2+int(binary.BigEndian.Uint16(body)) {
 				return
 			}
-			s.answer(string(body[2 : 2+binary.BigEndian.Uint16(body)]))
+			end := 2 + binary.BigEndian.Uint16(body)
+			s.heard(string(body[2:end]), body[end:])
 		}
 	}
 }
@@ -135,24 +155,28 @@ func (s *session) take(id uint16) {
 	}
 }
 
-// answer handles $iothub/twin/res/STATUS/?$rid=ID&$version=N.
-func (s *session) answer(topic string) {
-	status, query, ok := strings.Cut(strings.TrimPrefix(topic, "$iothub/twin/res/"), "/?")
-	if !ok {
-		return
-	}
+// heard handles $iothub/twin/res/STATUS/?$rid=ID&$version=N and
+// $iothub/twin/PATCH/properties/desired/?$version=N.
+func (s *session) heard(topic string, body []byte) {
+	kind, query, ok := strings.Cut(topic, "?")
 	values, err := url.ParseQuery(query)
-	if err != nil {
+	if !ok || err != nil {
 		return
 	}
-	code, _ := strconv.Atoi(status)
 	version, _ := strconv.ParseInt(values.Get("$version"), 10, 64)
+	if kind == desiredChanges {
+		if s.desired != nil {
+			s.desired(version, body)
+		}
+		return
+	}
+	status, _ := strconv.Atoi(strings.TrimSuffix(strings.TrimPrefix(kind, "$iothub/twin/res/"), "/"))
 	s.mu.Lock()
 	done := s.answers[values.Get("$rid")]
 	delete(s.answers, values.Get("$rid"))
 	s.mu.Unlock()
 	if done != nil {
-		done(code, version)
+		done(status, version, body)
 	}
 }
 
@@ -176,11 +200,16 @@ func (s *session) publish(id string, payload []byte, again bool, acked func()) e
 }
 
 // patch sends a reported patch; answered runs from the reader.
-func (s *session) patch(rid string, patch []byte, answered func(status int, version int64)) error {
+func (s *session) patch(rid string, patch []byte, answered func(status int, version int64, body []byte)) error {
+	return s.request(reportedRequest, rid, patch, answered)
+}
+
+// request sends a request about the twin; answered runs from the reader.
+func (s *session) request(topic, rid string, body []byte, answered func(status int, version int64, body []byte)) error {
 	s.mu.Lock()
 	s.answers[rid] = answered
 	s.mu.Unlock()
-	return s.send(0x30, append(text(nil, reportedRequest+rid), patch...))
+	return s.send(0x30, append(text(nil, topic+rid), body...))
 }
 
 func (s *session) close() { s.conn.Close() }

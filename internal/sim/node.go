@@ -44,7 +44,10 @@ const (
 )
 
 func newNode(o *Options, name string, n int, args ...string) *node {
-	return &node{o: o, name: name, data: filepath.Join(o.Dir, name), address: loopback(n), args: args, http: http.Client{Timeout: callWithin}}
+	return &node{
+		o: o, name: name, data: filepath.Join(o.Dir, name), address: loopback(n), args: args,
+		http: http.Client{Timeout: callWithin, Transport: &http.Transport{MaxIdleConnsPerHost: 64, IdleConnTimeout: time.Minute}},
+	}
 }
 
 // start runs the node and waits until it is ready; flush is its --flush-records.
@@ -116,6 +119,9 @@ func (n *node) endpoint(run []byte) (*endpoint, error) {
 	pool.AppendCertsFromPEM(ca)
 	n.admin, n.token = info.Admin+"/api/v1", strings.TrimSpace(string(token))
 	host := info.Hostnames[0]
+	if plain := info.Listen["mqtt"]; len(plain) > 0 {
+		return &endpoint{addr: plain[0], host: host}, nil
+	}
 	return &endpoint{addr: info.Listen["mqtts"][0], host: host, tls: &tls.Config{RootCAs: pool, ServerName: host, MinVersion: tls.VersionTLS12}}, nil
 }
 

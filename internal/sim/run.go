@@ -29,6 +29,7 @@ type run struct {
 	feeder  *feeder
 	active  *node // serves the devices
 	other   *node // its data directory may be old
+	plain   bool  // devices connect without TLS
 	replans int
 	verdict Verdict
 }
@@ -113,6 +114,9 @@ func (r *run) startLogs(ctx context.Context) (stop func(), err error) {
 	}
 	if !r.o.OneProcess {
 		args = append(args, "--kafka", strings.Join(seeds, ","))
+	}
+	if r.plain {
+		args = append(args, "--listeners.mqtt", loopback(1)+":0")
 	}
 	r.active, r.other = newNode(r.o, "a", 1, args...), newNode(r.o, "b", 2, args...)
 	closers = append(closers, func() {

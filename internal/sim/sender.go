@@ -129,7 +129,7 @@ func (d *sender) patch(ctx context.Context, s *session) {
 	name := message{d.id, d.patches}
 	answered := make(chan struct{})
 	d.ledger.patchSent(name)
-	err := s.patch(fmt.Sprint(d.rid), patchOf(d.patches), func(status int, version int64) {
+	err := s.patch(fmt.Sprint(d.rid), patchOf(d.patches), func(status int, version int64, _ []byte) {
 		if status == 204 {
 			d.ledger.patchAcked(name, version)
 		}
@@ -166,7 +166,7 @@ func (d *sender) connected(ctx context.Context) (*session, error) {
 			}
 		}
 		if at := d.at.Load(); at != nil {
-			if s, err := dial(ctx, at, d.id, d.key); err == nil {
+			if s, err := dial(ctx, at, d.id, d.key, nil); err == nil {
 				d.current.Store(s)
 				continue
 			}
