@@ -147,8 +147,11 @@ func (n *Node) Identities(ctx context.Context, after string, limit int) ([]devic
 }
 
 // PutIdentity creates or updates a device or module by the rules of
-// device.Change.
+// device.Change; device.ErrScope refuses a scope that no edge device has.
 func (n *Node) PutIdentity(ctx context.Context, c device.Change) (device.Entry, error) {
+	if err := n.knownScopes(ctx, &c.Wanted); err != nil {
+		return device.Entry{}, err
+	}
 	body, err := c.AppendBinary(nil)
 	if err != nil {
 		return device.Entry{}, err

@@ -78,6 +78,8 @@ func classify(err error) failure {
 		return failure{status: 400, number: 400000, name: "InvalidConfigurationTargetCondition"}
 	case errors.Is(err, device.ErrMetricQuery):
 		return failure{status: 400, number: 400000, name: "InvalidConfigurationCustomMetricsQuery"}
+	case errors.Is(err, device.ErrScope):
+		return failure{status: 400, number: 400000, name: "InvalidDeviceScope"}
 	case errors.Is(err, device.ErrFormat):
 		return failure{status: 400, number: 400006, name: "IotHubFormatError"}
 	case errors.Is(err, device.ErrTooLarge):

@@ -100,8 +100,9 @@ type importRun struct {
 	audit     device.Audit
 	room      *semaphore.Weighted
 
-	mu     sync.Mutex // guards report
-	report importReport
+	mu      sync.Mutex // guards what follows
+	report  importReport
+	orphans orphans
 }
 
 type importLine struct {
@@ -110,10 +111,45 @@ type importLine struct {
 	record importRecord
 }
 
+// orphans are lines whose parent was not there yet: it may come in a later line.
+type orphans struct {
+	lines []importLine
+	errs  []error
+	bytes int64
+}
+
+// keep takes a line to be carried out once more, while there is room.
+func (o *orphans) keep(l *importLine, err error) bool {
+	if len(o.lines) >= maxRefused || o.bytes+l.bytes > importBytes {
+		return false
+	}
+	o.lines, o.errs, o.bytes = append(o.lines, *l), append(o.errs, err), o.bytes+l.bytes
+	return true
+}
+
+// adopt carries out the orphans again until none of them finds its parent.
+func (r *importRun) adopt(ctx context.Context) error {
+	for before := -1; ; {
+		all := r.orphans
+		if len(all.lines) == before {
+			for i := range all.lines {
+				r.refuse(all.lines[i].number, all.lines[i].record.ID, all.errs[i])
+			}
+			return nil
+		}
+		before, r.orphans = len(all.lines), orphans{}
+		for i := range all.lines {
+			if err := r.decide(ctx, &all.lines[i]); err != nil {
+				return err
+			}
+		}
+	}
+}
+
 // read hands the lines of the body to lanes, by device, and returns when all are
 // decided.
-func (r *importRun) read(ctx context.Context, c *call) error {
-	g, ctx := errgroup.WithContext(ctx)
+func (r *importRun) read(whole context.Context, c *call) error {
+	g, ctx := errgroup.WithContext(whole)
 	lanes := make([]chan importLine, importLanes)
 	for i := range lanes {
 		lane := make(chan importLine, 1)
@@ -137,7 +173,10 @@ func (r *importRun) read(ctx context.Context, c *call) error {
 		}()
 		return r.split(ctx, c, lanes)
 	})
-	return g.Wait()
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return r.adopt(whole)
 }
 
 func (r *importRun) split(ctx context.Context, c *call, lanes []chan importLine) error {
@@ -213,6 +252,13 @@ func (r *importRun) decide(ctx context.Context, l *importLine) error {
 		return nil
 	case classify(err).status >= http.StatusInternalServerError && !errors.Is(err, ErrNotYet):
 		return fmt.Errorf("line %d: %w", l.number, err)
+	case errors.Is(err, device.ErrScope):
+		r.mu.Lock()
+		kept := r.orphans.keep(l, err)
+		r.mu.Unlock()
+		if kept {
+			return nil
+		}
 	}
 	r.refuse(l.number, l.record.ID, err)
 	return nil
@@ -301,7 +347,8 @@ func (r *importRun) same(record *importRecord, have *device.Identity) (bool, err
 	if w.Status != have.Status || w.StatusReason != have.StatusReason || w.Auth.Type != have.Auth.Type || w.IoTEdge != have.IoTEdge ||
 		!strings.EqualFold(w.Auth.PrimaryThumbprint, have.Auth.PrimaryThumbprint) ||
 		!strings.EqualFold(w.Auth.SecondaryThumbprint, have.Auth.SecondaryThumbprint) ||
-		w.DeviceScope != "" && w.DeviceScope != have.DeviceScope || !slices.Equal(w.ParentScopes, have.ParentScopes) {
+		w.DeviceScope != "" && w.DeviceScope != have.DeviceScope ||
+		(w.IoTEdge || w.DeviceScope == "") && !slices.Equal(w.ParentScopes, have.ParentScopes) {
 		return false, nil
 	}
 	if w.Auth.Type != device.AuthSAS {

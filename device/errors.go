@@ -15,5 +15,6 @@ var (
 	ErrModuleNotFound = errors.New("module not found")            // 404010
 	ErrModuleExists   = errors.New("module already exists")       // 409301
 	ErrTooManyModules = errors.New("too many modules")            // 413003
+	ErrScope          = errors.New("unknown device scope")        // 400, InvalidDeviceScope
 	ErrCorrupt        = errors.New("corrupt record")              // stored bytes that this code can't read
 )

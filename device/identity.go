@@ -187,29 +187,6 @@ func (id *Identity) Match(ifMatch string) error {
 	return fmt.Errorf("%w: %s has etag %s, not %q", ErrPrecondition, id.Ref(), id.ETag, ifMatch)
 }
 
-// edgeScope is what the scope of an edge device begins with.
-const edgeScope = "ms-azure-iot-edge://"
-
-// scope gives an edge device its own scope, which never changes afterwards; keep
-// says that the one it brings is its own.
-func (id *Identity) scope(current *Identity, p Position, keep bool) error {
-	if !id.IoTEdge {
-		return nil
-	}
-	if current != nil && current.IoTEdge {
-		if id.DeviceScope != "" && id.DeviceScope != current.DeviceScope {
-			return fmt.Errorf("%w: the scope of edge device %s can't be changed", ErrArgument, id.DeviceID)
-		}
-		id.DeviceScope = current.DeviceScope
-		return nil
-	}
-	if keep && strings.HasPrefix(id.DeviceScope, edgeScope) {
-		return nil
-	}
-	id.DeviceScope = edgeScope + id.DeviceID + "-" + strconv.FormatInt(ticks(p.Time), 10)
-	return nil
-}
-
 // Validate checks what a client may set. The error wraps ErrArgument.
 func (id *Identity) Validate() error {
 	if err := id.Ref().Valid(); err != nil {

@@ -151,6 +151,26 @@ func sortedWithoutTags(t *testing.T, lines string) string {
 	return string(b)
 }
 
+// A child may stand before its parent, and its parent before that one's; one
+// whose parent is in no line is refused, and goes in once the parent is there.
+func TestImportFindsParentsInLaterLines(t *testing.T) {
+	n := startTestNode(t, filepath.Join(t.TempDir(), "data"))
+	const top = "ms-azure-iot-edge://e2-637000000000000002"
+	lines := `{"id":"c1","deviceScope":"` + movedScope + `"}` + "\n" +
+		`{"id":"e1","capabilities":{"iotEdge":true},"deviceScope":"` + movedScope + `","parentScopes":["` + top + `"]}` + "\n"
+	code, stdout, stderr := n.run(t, lines, "device", "import")
+	if code != exitFailed || !strings.Contains(stdout, "imported 0 devices, 0 unchanged, 2 failed") || strings.Count(stderr, "InvalidDeviceScope") != 2 {
+		t.Errorf("without the parent: code %d, %s, %s", code, stdout, stderr)
+	}
+	lines += `{"id":"e2","capabilities":{"iotEdge":true},"deviceScope":"` + top + `"}` + "\n"
+	if code, stdout, stderr := n.run(t, lines, "device", "import"); code != exitDone || stdout != "imported 3 devices, 0 unchanged, 0 failed\n" {
+		t.Errorf("code %d, %s, %s", code, stdout, stderr)
+	}
+	if code, stdout, stderr := n.run(t, lines, "device", "import"); code != exitDone || stdout != "imported 0 devices, 3 unchanged, 0 failed\n" {
+		t.Errorf("again: code %d, %s, %s", code, stdout, stderr)
+	}
+}
+
 func TestImportTellsWhichLinesWereRefused(t *testing.T) {
 	n := startTestNode(t, filepath.Join(t.TempDir(), "data"))
 	n.must(t, "device", "create", "old")
