@@ -192,3 +192,45 @@ func TestADirectoryBelongsToOneLog(t *testing.T) {
 		t.Error("opened twice")
 	}
 }
+
+// A disk that fails a sync while the log is opened, and then works, must not
+// keep the log from being opened.
+func TestOneFailedSyncDoesNotStopAnOpening(t *testing.T) {
+	disk := vfs.NewCrashableMem()
+	clk := newClock()
+	l := open(t, clk.options(disk))
+	mustCreate(t, l, "a", 1)
+	if r := appendOne(l, at("a", 0), data{values: []string{"before"}}, ""); r.Err != nil {
+		t.Fatal(r)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for n := range int32(8) {
+		t.Run(fmt.Sprint("sync ", n+1), func(t *testing.T) {
+			t.Parallel()
+			var syncs atomic.Int32
+			fs := inject(disk.CrashClone(vfs.CrashCloneCfg{}), func(op errorfs.Op) error {
+				switch op.Kind {
+				case errorfs.OpFileSync, errorfs.OpFileSyncData:
+					if syncs.Add(1) == n+1 {
+						return errorfs.ErrInjected
+					}
+				}
+				return nil
+			})
+			l, err := Open(ctx, clk.options(fs))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n == 0 && syncs.Load() == 0 {
+				t.Error("no sync of the opening was failed")
+			}
+			got, _ := readAll(t, l, at("a", 0), 0, false)
+			if len(got) != 1 || got[0].value != "before" {
+				t.Error(got)
+			}
+			_ = l.Close() // may say that a sync failed
+		})
+	}
+}

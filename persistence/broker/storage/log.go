@@ -75,10 +75,25 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 	return l, nil
 }
 
-// begin opens the database, makes it anew where nothing was ever in it, and
-// loads the state. While the disk is full it opens for reading only and leaves
-// the attempt to do more.
+// openings is how often Open tries while the disk fails: as with a commit, one
+// failed sync is no reason to be gone.
+const openings = 3
+
+// begin opens the database and loads the state.
 func (l *Log) begin(ctx context.Context) (*state, *attempt, error) {
+	for n := 1; ; n++ {
+		st, a, err := l.beginOnce(ctx)
+		if err == nil || n == openings || !errors.Is(err, errCut) {
+			return st, a, err
+		}
+		l.opts.Logger.Warn("opening the log again", "dir", l.opts.Dir, "err", err.Error())
+		_ = l.engine.shut(false) // it was cut off, which is known
+	}
+}
+
+// beginOnce makes the database anew where nothing was ever in it. While the
+// disk is full it opens for reading only and leaves the attempt to do more.
+func (l *Log) beginOnce(ctx context.Context) (*state, *attempt, error) {
 	e := l.engine
 	a := e.try()
 	var o opened
