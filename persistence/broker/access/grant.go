@@ -32,7 +32,11 @@ func ParseGrant(s string) (Grant, error) {
 	word, prefix, ok := strings.Cut(s, ":")
 	for right := Read; ok && prefix != "" && right <= Admin; right++ {
 		if word == rightNames[right] {
-			return Grant{May: right, Prefix: strings.TrimSuffix(prefix, "*")}, nil
+			prefix = strings.TrimSuffix(prefix, "*")
+			if strings.HasSuffix(prefix, "*") {
+				break // no topic has such a name
+			}
+			return Grant{May: right, Prefix: prefix}, nil
 		}
 	}
 	return Grant{}, fmt.Errorf("grant %q: allowed: read:PREFIX, write:PREFIX or admin:PREFIX, with * for all topics", s)
