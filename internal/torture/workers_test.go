@@ -50,6 +50,9 @@ func (s *stage) common() []kgo.Opt {
 		kgo.RetryBackoffFn(func(n int) time.Duration { return min(time.Duration(n)*10*time.Millisecond, 100*time.Millisecond) }),
 		kgo.RetryTimeout(opWithin),
 		kgo.RequestRetries(10_000),
+		// A log that dies while it answers the first request of a connection
+		// looks like one that wants TLS.
+		kgo.AlwaysRetryEOF(),
 		kgo.MetadataMinAge(20 * time.Millisecond),
 		kgo.MetadataMaxAge(time.Second),
 		kgo.DialTimeout(2 * time.Second),

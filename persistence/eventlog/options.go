@@ -90,6 +90,9 @@ func (o Options) client() ([]kgo.Opt, error) {
 	opts := []kgo.Opt{
 		kgo.SeedBrokers(o.Seeds...),
 		kgo.ClientID(id),
+		// A broker that dies while it answers the first request of a connection
+		// looks like one that wants TLS, for which a client gives up.
+		kgo.AlwaysRetryEOF(),
 		kgo.WithLogger(clientLogger{o.Logger}),
 		// Telemetry about ourselves goes to our own metrics, not to the broker.
 		kgo.DisableClientMetrics(),
