@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/sstable/block"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 )
@@ -256,15 +257,19 @@ func (e *engine) pebbleOptions(fs *guardedFS, readOnly bool) *pebble.Options {
 		Logger:                      engineLogger{log: e.opts.Logger, fs: fs},
 		EventListener: &pebble.EventListener{
 			BackgroundError: fs.backgroundError,
-			FlushEnd:        func(i pebble.FlushInfo) { fs.backgroundDone(i.Err) },
+			FlushEnd:        func(i pebble.FlushInfo) { fs.flushed(i.Err) },
 			DataCorruption: func(i pebble.DataCorruptionInfo) {
 				e.opts.Logger.Error("a file of the log is damaged", "file", i.Path, "err", i.Details)
 			},
 		},
 	}
-	// Batches are kept as they came: whoever sends them knows whether they are
-	// worth compressing, and each reader would pay for undoing it.
-	o.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionNone })
+	// Separated values are kept as they came: whoever sends batches knows whether
+	// they are worth compressing, and each reader would pay for undoing it. The
+	// name is that of the profile for all else, as the database's options must
+	// name one that Pebble knows.
+	compression := *block.SnappyCompression
+	compression.ValueBlocks = block.NoCompression.ValueBlocks
+	o.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.UniformDBCompressionSettings(&compression) })
 	o.Experimental.ValueSeparationPolicy = func() pebble.ValueSeparationPolicy {
 		return pebble.ValueSeparationPolicy{
 			Enabled:               true,
@@ -342,7 +347,7 @@ func (l engineLogger) Fatalf(format string, args ...any) {
 type guardedFS struct {
 	vfs.FS
 	isCut   atomic.Bool
-	failing atomic.Bool   // background work fails, and is repeated until it succeeds
+	failing atomic.Int64  // when the last flush failed, nanoseconds; 0: it did not
 	failed  chan struct{} // gets a token when cut
 	barrier errorfs.Injector
 
@@ -424,15 +429,28 @@ func (g *guardedFS) leave() {
 }
 
 func (g *guardedFS) backgroundError(error) {
-	g.failing.Store(true)
 	g.troubleOnce.Do(func() { close(g.troubled) })
 }
 
 // Lock does nothing: engine holds the lock of the directory, over all openings.
 func (g *guardedFS) Lock(string) (io.Closer, error) { return io.NopCloser(nil), nil }
 
-func (g *guardedFS) backgroundDone(err error) {
-	if err == nil {
-		g.failing.Store(false)
+// flushed notes how a flush went. A compaction that fails is no reason to
+// refuse records: it is tried again, and what it would have saved is room.
+func (g *guardedFS) flushed(err error) {
+	at := int64(0)
+	if err != nil {
+		at = time.Now().UnixNano()
 	}
+	g.failing.Store(at)
+}
+
+// flushPatience is for how long a failed flush counts. On a full disk Pebble
+// tries a flush that it needs all the time; one that it does not need yet waits
+// for more records.
+const flushPatience = time.Second
+
+func (g *guardedFS) flushes() bool {
+	at := g.failing.Load()
+	return at == 0 || time.Since(time.Unix(0, at)) > flushPatience
 }

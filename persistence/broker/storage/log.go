@@ -62,7 +62,7 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 	}
 	l.directory.Store(st.directory())
 	l.cluster = base64.RawURLEncoding.EncodeToString(st.cluster[:])
-	l.space = &space{fs: o.FS, dir: o.Dir, reserve: o.ReserveBytes, background: func() bool { return !l.engine.fs.failing.Load() }}
+	l.space = &space{fs: o.FS, dir: o.Dir, reserve: o.ReserveBytes, flushes: func() bool { return l.engine.fs.flushes() }}
 	s := &sequencer{l: l, st: st}
 	s.cur = s.newBuild()
 	if a != nil {

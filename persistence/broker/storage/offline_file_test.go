@@ -9,8 +9,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// damageFiles changes a byte in the middle of each file with the suffix.
-func damageFiles(t *testing.T, o Options, suffix string) (n int) {
+// damageFiles changes a byte of each file with the suffix.
+func damageFiles(t *testing.T, o Options, suffix string, where func(size int) int) (n int) {
 	t.Helper()
 	dir := o.FS.PathJoin(o.Dir, contentsDir)
 	names, err := o.FS.List(dir)
@@ -31,7 +31,7 @@ func damageFiles(t *testing.T, o Options, suffix string) (n int) {
 			t.Fatal(err)
 		}
 		f.Close()
-		b[len(b)/2] ^= 0xff
+		b[where(len(b))] ^= 0xff
 		w, err := o.FS.Create(path, vfs.WriteCategoryUnspecified)
 		if err != nil {
 			t.Fatal(err)
@@ -47,8 +47,10 @@ func damageFiles(t *testing.T, o Options, suffix string) (n int) {
 	return n
 }
 
-// TestDamagedFilesAreFindings damages the database's own files in their middle.
-// What can be read is read, and nothing panics.
+// TestDamagedFilesAreFindings damages the database's own files where they hold
+// keys and values: the first block of a table, the middle of a blob file. What
+// can be read is read, and nothing panics. A table whose index is damaged can't
+// be opened at all.
 func TestDamagedFilesAreFindings(t *testing.T) {
 	for _, suffix := range []string{".sst", ".blob"} {
 		t.Run(suffix, func(t *testing.T) {
@@ -66,7 +68,11 @@ func TestDamagedFilesAreFindings(t *testing.T) {
 			if err := l.Close(); err != nil {
 				t.Fatal(err)
 			}
-			if damageFiles(t, o, suffix) == 0 {
+			where := func(size int) int { return size / 2 }
+			if suffix == ".sst" {
+				where = func(int) int { return 8 }
+			}
+			if damageFiles(t, o, suffix, where) == 0 {
 				t.Fatal("there is no such file: nothing is tested")
 			}
 			off := Offline{Dir: o.Dir, FS: o.FS}

@@ -8,12 +8,12 @@ import (
 
 // space watches the free room on the disk. It is the sequencer's.
 type space struct {
-	fs         vfs.FS
-	dir        string
-	reserve    int64
-	checked    time.Time
-	ok         bool
-	background func() bool // Pebble's own writes go well
+	fs      vfs.FS
+	dir     string
+	reserve int64
+	checked time.Time
+	ok      bool
+	flushes func() bool // Pebble can write its memtables
 }
 
 // spaceInterval is how old an answer of the disk may be.
@@ -21,7 +21,7 @@ const spaceInterval = 50 * time.Millisecond
 
 // enough reports whether records may be taken.
 func (s *space) enough() bool {
-	if !s.background() {
+	if !s.flushes() {
 		return false
 	}
 	if s.reserve <= 0 {
