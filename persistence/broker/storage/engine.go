@@ -439,7 +439,9 @@ func (g *guardedFS) Lock(string) (io.Closer, error) { return io.NopCloser(nil), 
 // refuse records: it is tried again, and what it would have saved is room.
 func (g *guardedFS) flushed(err error) {
 	at := int64(0)
-	if err != nil {
+	// Pebble calls it an error, which it does not export, when a memtable had
+	// nothing to write.
+	if err != nil && !strings.HasSuffix(err.Error(), "empty table") {
 		at = time.Now().UnixNano()
 	}
 	g.failing.Store(at)

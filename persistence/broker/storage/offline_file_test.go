@@ -1,7 +1,9 @@
 package storage
 
 import (
+	"cmp"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 
@@ -9,18 +11,25 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// damageFiles changes a byte of each file with the suffix.
-func damageFiles(t *testing.T, o Options, suffix string, where func(size int) int) (n int) {
+// damageFiles changes the byte in the middle of the largest file with the suffix.
+func damageFiles(t *testing.T, o Options, suffix string) (n int) {
 	t.Helper()
 	dir := o.FS.PathJoin(o.Dir, contentsDir)
 	names, err := o.FS.List(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range names {
-		if !strings.HasSuffix(name, suffix) {
-			continue
+	size := func(name string) int64 {
+		info, err := o.FS.Stat(o.FS.PathJoin(dir, name))
+		if err != nil {
+			t.Fatal(err)
 		}
+		return info.Size()
+	}
+	names = slices.DeleteFunc(names, func(name string) bool { return !strings.HasSuffix(name, suffix) })
+	slices.SortFunc(names, func(a, b string) int { return cmp.Compare(size(b), size(a)) })
+	names = names[:min(len(names), 1)]
+	for _, name := range names {
 		path := o.FS.PathJoin(dir, name)
 		f, err := o.FS.Open(path)
 		if err != nil {
@@ -31,7 +40,7 @@ func damageFiles(t *testing.T, o Options, suffix string, where func(size int) in
 			t.Fatal(err)
 		}
 		f.Close()
-		b[where(len(b))] ^= 0xff
+		b[len(b)/2] ^= 0xff
 		w, err := o.FS.Create(path, vfs.WriteCategoryUnspecified)
 		if err != nil {
 			t.Fatal(err)
@@ -48,9 +57,8 @@ func damageFiles(t *testing.T, o Options, suffix string, where func(size int) in
 }
 
 // TestDamagedFilesAreFindings damages the database's own files where they hold
-// keys and values: the first block of a table, the middle of a blob file. What
-// can be read is read, and nothing panics. A table whose index is damaged can't
-// be opened at all.
+// records. What can be read is read, and nothing panics. A table whose index is
+// damaged, or that holds the stamp, keeps the log from being opened at all.
 func TestDamagedFilesAreFindings(t *testing.T) {
 	for _, suffix := range []string{".sst", ".blob"} {
 		t.Run(suffix, func(t *testing.T) {
@@ -68,11 +76,7 @@ func TestDamagedFilesAreFindings(t *testing.T) {
 			if err := l.Close(); err != nil {
 				t.Fatal(err)
 			}
-			where := func(size int) int { return size / 2 }
-			if suffix == ".sst" {
-				where = func(int) int { return 8 }
-			}
-			if damageFiles(t, o, suffix, where) == 0 {
+			if damageFiles(t, o, suffix) == 0 {
 				t.Fatal("there is no such file: nothing is tested")
 			}
 			off := Offline{Dir: o.Dir, FS: o.FS}
