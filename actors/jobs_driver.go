@@ -152,7 +152,7 @@ func (r *jobRun) interrupt() {
 func (r *jobRun) step(ctx context.Context, action, reason string) error {
 	reply, err := r.node.jobCall(ctx, device.KindJob, jobKey(r.job.ID), r.job.ID, action, []byte(reason))
 	if err == nil {
-		r.job = *reply.Job
+		r.see(reply.Job)
 	}
 	return err
 }
@@ -161,6 +161,20 @@ func (r *jobRun) step(ctx context.Context, action, reason string) error {
 func (r *jobRun) part(ctx context.Context, p int32, action string, body []byte) (*partition.JobPart, error) {
 	reply, err := r.node.jobCall(ctx, device.KindJobPart, r.node.partKey(r.job.ID, p), r.job.ID, action, body)
 	return reply.Part, err
+}
+
+// see takes a newer state of the job, which only run's goroutine does.
+func (r *jobRun) see(j *device.Job) {
+	r.mu.Lock()
+	r.job = *j
+	r.mu.Unlock()
+}
+
+// snapshot is the job as steps under way may read it.
+func (r *jobRun) snapshot() device.Job {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.job
 }
 
 // run brings a job to its end, from wherever it stands.
@@ -175,7 +189,7 @@ func (r *jobRun) run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		r.job = *j
+		r.see(j)
 		if how := r.closing(); how != "" {
 			if err := r.close(ctx, how); err != nil {
 				return err

@@ -132,7 +132,8 @@ func (r *jobRun) throttle(ctx context.Context) (bool, error) {
 // does not come is asked for again: the core knows steps that it has seen.
 func (r *jobRun) record(ctx context.Context, row *partition.JobDevice, action string, body []byte, h ...eventlog.Header) (partition.Reply, error) {
 	id, module := row.Ref()
-	h = append(h, eventlog.Header{Key: device.HeaderJob, Value: []byte(r.job.ID)}, eventlog.Header{Key: device.HeaderAction, Value: []byte(action)})
+	job := r.snapshot()
+	h = append(h, eventlog.Header{Key: device.HeaderJob, Value: []byte(job.ID)}, eventlog.Header{Key: device.HeaderAction, Value: []byte(action)})
 	if module != "" {
 		h = append(h, eventlog.Header{Key: device.HeaderModule, Value: []byte(module)})
 	}
@@ -165,14 +166,15 @@ func driver(life string) eventlog.Header {
 
 // apply has the core change the device's twin, which it does once.
 func (r *jobRun) apply(ctx context.Context, row *partition.JobDevice) {
-	body, ifMatch, err := r.job.TwinChange()
+	job := r.snapshot()
+	body, ifMatch, err := job.TwinChange()
 	if err != nil {
 		r.fail(ctx, row, "", device.ErrorName(err), err.Error())
 		return
 	}
 	var h []eventlog.Header
 	if _, err := r.record(ctx, row, device.StepApply, body, withIfMatch(h, ifMatch)...); err != nil && ctx.Err() == nil {
-		r.node.logger.Warn("step of a job", "job", r.job.ID, "err", err)
+		r.node.logger.Warn("step of a job", "job", job.ID, "err", err)
 	}
 }
 
@@ -182,7 +184,8 @@ func (r *jobRun) call(ctx context.Context, row *partition.JobDevice) {
 	// The token tells this call from an earlier one of the same device, whose
 	// records may come late.
 	life := r.node.jobToken()
-	method, err := r.job.MethodCall()
+	job := r.snapshot()
+	method, err := job.MethodCall()
 	if err != nil {
 		r.fail(ctx, row, "", device.ErrorName(err), err.Error())
 		return

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -141,13 +142,14 @@ func TestWritesAreOneMessageEach(t *testing.T) {
 }
 
 func TestUpgrade(t *testing.T) {
-	places := 1
+	var places atomic.Int32
+	places.Store(1)
 	h := &Handler{
 		Protocols: map[string]func(net.Conn){"mqtt": func(c net.Conn) {
 			io.CopyN(c, c, 5)
 			c.Close()
 		}},
-		Reserve: func() (func(), bool) { places--; return func() { places++ }, places >= 0 },
+		Reserve: func() (func(), bool) { return func() { places.Add(1) }, places.Add(-1) >= 0 },
 	}
 	server := httptest.NewServer(h)
 	defer server.Close()
@@ -194,7 +196,7 @@ func TestUpgrade(t *testing.T) {
 			t.Errorf("%s: %.40q", tc.name, answer)
 		}
 	}
-	places = 0
+	places.Store(0)
 	nc, answer = ask(good...)
 	nc.Close()
 	if !strings.HasPrefix(answer, "HTTP/1.1 503") {
