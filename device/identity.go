@@ -233,7 +233,7 @@ func validThumbprint(s string) bool {
 		return false
 	}
 	for i := 0; i < len(s); i++ {
-		if hexDigit(s[i]) < 0 {
+		if HexDigit(s[i]) < 0 {
 			return false
 		}
 	}

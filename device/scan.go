@@ -3,7 +3,6 @@ package device
 import (
 	"fmt"
 	"strings"
-	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -172,7 +171,7 @@ func (p *parser) str() (str, error) {
 			return s, p.malformed("a control character in a string")
 		case c == '\\':
 			s.escaped = true
-			r, n := unescape(p.in[p.at:])
+			r, n := Unescape(p.in[p.at:])
 			if n == 0 {
 				return s, p.malformed("an invalid escape")
 			}
@@ -222,77 +221,11 @@ func (s *str) decoded() string {
 			in = in[i:]
 			continue
 		}
-		r, n := unescape(in)
+		r, n := Unescape(in)
 		b.WriteRune(r)
 		in = in[n:]
 	}
 	return b.String()
-}
-
-// unescape reads the escape at the start of s; n is 0 when it is invalid. A
-// surrogate without its other half stands for U+FFFD.
-func unescape(s string) (r rune, n int) {
-	if len(s) < 2 {
-		return 0, 0
-	}
-	switch s[1] {
-	case '"', '\\', '/':
-		return rune(s[1]), 2
-	case 'b':
-		return '\b', 2
-	case 'f':
-		return '\f', 2
-	case 'n':
-		return '\n', 2
-	case 'r':
-		return '\r', 2
-	case 't':
-		return '\t', 2
-	case 'u':
-		r, ok := hex4(s[2:])
-		if !ok {
-			return 0, 0
-		}
-		if !utf16.IsSurrogate(r) {
-			return r, 6
-		}
-		if len(s) >= 12 && s[6] == '\\' && s[7] == 'u' {
-			if low, ok := hex4(s[8:]); ok {
-				if pair := utf16.DecodeRune(r, low); pair != utf8.RuneError {
-					return pair, 12
-				}
-			}
-		}
-		return utf8.RuneError, 6
-	}
-	return 0, 0
-}
-
-func hex4(s string) (rune, bool) {
-	if len(s) < 4 {
-		return 0, false
-	}
-	var r rune
-	for i := range 4 {
-		d := hexDigit(s[i])
-		if d < 0 {
-			return 0, false
-		}
-		r = r<<4 | rune(d)
-	}
-	return r, true
-}
-
-func hexDigit(c byte) int {
-	switch {
-	case '0' <= c && c <= '9':
-		return int(c - '0')
-	case 'a' <= c && c <= 'f':
-		return int(c-'a') + 10
-	case 'A' <= c && c <= 'F':
-		return int(c-'A') + 10
-	}
-	return -1
 }
 
 // compact removes the blanks between the tokens of valid JSON.

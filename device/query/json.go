@@ -2,8 +2,8 @@ package query
 
 import (
 	"strings"
-	"unicode/utf16"
-	"unicode/utf8"
+
+	"github.com/gemello/gemello/device"
 )
 
 // unquote decodes a JSON string with its quotes; without escapes it is a part
@@ -36,70 +36,12 @@ func unquote(text string) (string, bool) {
 	return b.String(), true
 }
 
-// unescape reads the escape at the start of s; n is 0 when it is none. A
-// surrogate without its other half stands for U+FFFD.
+// unescape is device.Unescape with the quote that only this language escapes.
 func unescape(s string) (r rune, n int) {
-	if len(s) < 2 {
-		return 0, 0
+	if strings.HasPrefix(s, `\'`) {
+		return '\'', 2
 	}
-	switch s[1] {
-	case '"', '\\', '/', '\'':
-		return rune(s[1]), 2
-	case 'b':
-		return '\b', 2
-	case 'f':
-		return '\f', 2
-	case 'n':
-		return '\n', 2
-	case 'r':
-		return '\r', 2
-	case 't':
-		return '\t', 2
-	case 'u':
-		r, ok := hex4(s[2:])
-		if !ok {
-			return 0, 0
-		}
-		if !utf16.IsSurrogate(r) {
-			return r, 6
-		}
-		if len(s) >= 12 && s[6] == '\\' && s[7] == 'u' {
-			if low, ok := hex4(s[8:]); ok {
-				if pair := utf16.DecodeRune(r, low); pair != utf8.RuneError {
-					return pair, 12
-				}
-			}
-		}
-		return utf8.RuneError, 6
-	}
-	return 0, 0
-}
-
-func hex4(s string) (rune, bool) {
-	if len(s) < 4 {
-		return 0, false
-	}
-	var r rune
-	for i := range 4 {
-		d := hexDigit(s[i])
-		if d < 0 {
-			return 0, false
-		}
-		r = r<<4 | rune(d)
-	}
-	return r, true
-}
-
-func hexDigit(c byte) int {
-	switch {
-	case '0' <= c && c <= '9':
-		return int(c - '0')
-	case 'a' <= c && c <= 'f':
-		return int(c-'a') + 10
-	case 'A' <= c && c <= 'F':
-		return int(c-'A') + 10
-	}
-	return -1
+	return device.Unescape(s)
 }
 
 const hexDigits = "0123456789abcdef"

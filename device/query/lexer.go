@@ -6,6 +6,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/gemello/gemello/device"
 )
 
 // MaxText bounds the text of a query or condition, in bytes.
@@ -148,8 +150,8 @@ func (l *lexer) number() (token, *Error) {
 	if strings.HasPrefix(l.in[start:], "0x") || strings.HasPrefix(l.in[start:], "0X") {
 		l.at += 2
 		v, n := 0.0, 0
-		for ; l.at < len(l.in) && hexDigit(l.in[l.at]) >= 0; l.at++ {
-			v = v*16 + float64(hexDigit(l.in[l.at]))
+		for ; l.at < len(l.in) && device.HexDigit(l.in[l.at]) >= 0; l.at++ {
+			v = v*16 + float64(device.HexDigit(l.in[l.at]))
 			n++
 		}
 		if n == 0 || nameLen(l.in[l.at:]) > 0 || math.IsInf(v, 0) {
