@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"fmt"
+	"net/url"
 	"strings"
 	"unicode/utf8"
 )
@@ -243,6 +244,15 @@ func appendUnescaped(dst []byte, s string) ([]byte, error) {
 		i += 2
 	}
 	return dst, nil
+}
+
+// Unescape decodes what may be percent-encoded, such as a model id, which Node
+// sends raw; what is no valid encoding stands for itself.
+func Unescape(s string) string {
+	if u, err := url.PathUnescape(s); err == nil {
+		return u
+	}
+	return s
 }
 
 func appendEscaped(dst []byte, s string) []byte {

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
-	"net/url"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -156,7 +155,7 @@ func (x *exchange) route() (func() (int, error), error) {
 		x.literal.Module = p[1]
 		p = p[2:]
 	}
-	x.ref = device.Ref{Device: unescape(x.literal.Device), Module: unescape(x.literal.Module)}
+	x.ref = device.Ref{Device: ingest.Unescape(x.literal.Device), Module: ingest.Unescape(x.literal.Module)}
 	methods := map[string]func() (int, error){}
 	name := map[string]string{}
 	switch {
@@ -167,7 +166,7 @@ func (x *exchange) route() (func() (int, error), error) {
 	case len(p) == 2 && word(1, "devicebound"):
 		methods[http.MethodGet], name[http.MethodGet] = x.receive, "receive"
 	case len(p) == 3 && word(1, "devicebound"):
-		x.lock = unescape(p[2])
+		x.lock = ingest.Unescape(p[2])
 		o := device.OutcomeComplete
 		// Node sends &reject, Java &%3Freject=true.
 		if strings.Contains(strings.ToLower(x.r.URL.RawQuery), "reject") {
@@ -175,7 +174,7 @@ func (x *exchange) route() (func() (int, error), error) {
 		}
 		methods[http.MethodDelete], name[http.MethodDelete] = func() (int, error) { return x.settle(o) }, o.String()
 	case len(p) == 4 && word(1, "devicebound") && word(3, "abandon"):
-		x.lock = unescape(p[2])
+		x.lock = ingest.Unescape(p[2])
 		methods[http.MethodPost], name[http.MethodPost] = func() (int, error) { return x.settle(device.OutcomeAbandon) }, "abandon"
 	default:
 		return nil, errRoute
@@ -189,13 +188,6 @@ func (x *exchange) route() (func() (int, error), error) {
 	}
 	x.operation = name[x.r.Method]
 	return handle, nil
-}
-
-func unescape(s string) string {
-	if u, err := url.PathUnescape(s); err == nil {
-		return u
-	}
-	return s
 }
 
 // apiVersion accepts the versions of azure-iot-wire 0.

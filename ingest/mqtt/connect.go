@@ -1,7 +1,6 @@
 package mqtt
 
 import (
-	"net/url"
 	"strings"
 
 	"github.com/gemello/gemello/ingest"
@@ -146,9 +145,9 @@ func (c *connect) identify() (ingest.Credentials, error) {
 		pair, query, _ = strings.Cut(query, "&")
 		switch k, v, _ := strings.Cut(pair, "="); k {
 		case "model-id":
-			cred.ModelID = unescape(v)
+			cred.ModelID = ingest.Unescape(v)
 		case "DeviceClientType":
-			cred.Agent = unescape(v)
+			cred.Agent = ingest.Unescape(v)
 		}
 	}
 	cred.Token = c.password
@@ -170,14 +169,6 @@ func (c *connect) will(id identity) (*ingest.Message, error) {
 		return nil, refuseWill
 	}
 	return &ingest.Message{Body: append([]byte(nil), c.willPayload...), Bag: bag}, nil
-}
-
-// unescape decodes what may be percent-encoded; Node sends model ids raw.
-func unescape(s string) string {
-	if dec, err := url.PathUnescape(s); err == nil {
-		return dec
-	}
-	return s
 }
 
 // connack builds the answer to a CONNECT that was accepted.
