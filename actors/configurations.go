@@ -1,7 +1,6 @@
 package actors
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -283,8 +282,8 @@ func (n *Node) configRecord(ctx context.Context, p int32, id, action string, bod
 }
 
 // ApplyContent applies a configuration's content to one device, once:
-// deviceContent to the device and modulesContent to its modules, whose desired
-// properties it replaces; those that the device lacks are made.
+// deviceContent is merged into the desired properties of the device and
+// modulesContent into those of its modules; those that it lacks are made.
 func (n *Node) ApplyContent(ctx context.Context, id string, content []byte, a device.Audit) error {
 	var in struct {
 		Device  map[string]json.RawMessage            `json:"deviceContent"`
@@ -324,7 +323,7 @@ func (n *Node) ApplyContent(ctx context.Context, id string, content []byte, a de
 				return err
 			}
 		}
-		c := device.TwinChange{DeviceID: ref.Device, ModuleID: ref.Module, Body: bytes.Clone(body), IfMatch: "*", Audit: a}
+		c := device.TwinChange{DeviceID: ref.Device, ModuleID: ref.Module, Body: body, IfMatch: "*", Audit: a}
 		if _, err := n.PatchTwin(ctx, c); err != nil {
 			return err
 		}

@@ -50,7 +50,7 @@ func (n *Node) restoreDevices(ctx context.Context, p int32, r restoring) (core, 
 	}
 	d, err := partition.NewDevices(partition.DevicesOptions{
 		Partition: p, State: r.store,
-		StateTopic: n.topics.state, TwinsTopic: n.topics.twins, EventsTopic: n.topics.events, Hub: n.options.Hub,
+		StateTopic: n.topics.state, TwinsTopic: n.topics.twins,
 		DeadLetter: n.topics.deadLetter, Source: n.topics.deviceLog, Routing: n.routingTopics(),
 	}, from)
 	if err != nil {

@@ -15,14 +15,12 @@ type DevicesOptions struct {
 	State      windows.State // what the last Save left; read only
 	StateTopic string        // compacted changelog of all durable device state
 	TwinsTopic string        // compacted twins for analysts, without keys
-	// EventsTopic gets twin changes, life cycle and connection state
-	// (azure-iot-wire 9.5); "" emits none.
-	EventsTopic string
-	Hub         string // name of the hub, in events
-	DeadLetter  string
-	Source      string // name of the input topic, for dead letters
-	CacheItems  int    // clean devices kept decoded; 0: 4,096
-	Routing     RoutingTopics
+	DeadLetter string
+	Source     string // name of the input topic, for dead letters
+	CacheItems int    // clean devices kept decoded; 0: 4,096
+	// Routing.Events gets twin changes, life cycle and connection state
+	// (azure-iot-wire 9.5) besides telemetry; "" emits none.
+	Routing RoutingTopics
 }
 
 // Devices keeps the identities and twins of the devices and modules of one

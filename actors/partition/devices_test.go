@@ -24,7 +24,7 @@ type fleet struct {
 }
 
 func devicesOptions(s windows.State) DevicesOptions {
-	return DevicesOptions{Partition: 2, State: s, StateTopic: "state", TwinsTopic: "twins", EventsTopic: "events", Hub: "hub", DeadLetter: "dead", Source: "log", CacheItems: 4,
+	return DevicesOptions{Partition: 2, State: s, StateTopic: "state", TwinsTopic: "twins", DeadLetter: "dead", Source: "log", CacheItems: 4,
 		Routing: RoutingTopics{Events: "events", WebhookPrefix: "hub.webhook.", HubName: "myhub"}}
 }
 

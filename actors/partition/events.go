@@ -49,7 +49,7 @@ const (
 // event routes one event (azure-iot-wire 9.5). Of a change of the twin, routes see
 // the twin as it was before.
 func (d *Devices) event(r *Record, ref device.Ref, source, schema, operation string, body func([]byte) []byte) {
-	if d.suppressed || d.o.EventsTopic == "" {
+	if d.suppressed || d.o.Routing.Events == "" {
 		return
 	}
 	rt := d.router
@@ -66,10 +66,10 @@ func (d *Devices) event(r *Record, ref device.Ref, source, schema, operation str
 	}
 	m.props = append(m.props[:0],
 		property{code: headerContentType, value: eventJSON}, property{code: headerContentEncoding, value: eventUTF8},
-		property{code: headerCorrelationID, value: correlation}, property{code: headerUserID, value: d.o.Hub})
-	m.size = len(m.body) + len(eventJSON) + len(eventUTF8) + len(correlation) + len(d.o.Hub)
+		property{code: headerCorrelationID, value: correlation}, property{code: headerUserID, value: d.o.Routing.HubName})
+	m.size = len(m.body) + len(eventJSON) + len(eventUTF8) + len(correlation) + len(d.o.Routing.HubName)
 	for _, f := range [...]struct{ key, value string }{
-		{EventSchema, schema}, {EventHub, d.o.Hub}, {EventDevice, ref.Device}, {EventModule, ref.Module},
+		{EventSchema, schema}, {EventHub, d.o.Routing.HubName}, {EventDevice, ref.Device}, {EventModule, ref.Module},
 		{EventTime, at.Format(eventTimeFormat)}, {EventOperation, operation},
 	} {
 		if f.value != "" {

@@ -20,7 +20,7 @@ func (f *fleet) events() (list []string) {
 		for x := range e.Headers(i) {
 			h[x.Key] = string(x.Value)
 		}
-		if h[EventDevice] != string(o.Key) || h[EventHub] != "hub" || h[EventUser] != "hub" || h[EventContentType] != "application/json" ||
+		if h[EventDevice] != string(o.Key) || h[EventHub] != "myhub" || h[EventUser] != "myhub" || h[EventContentType] != "application/json" ||
 			h[EventEncoding] != "utf-8" || h[EventCorrelation] == "" || h[EventTime] == "" || h[EventEnqueued] == "" || h[EventConnDevice] != h[EventDevice] {
 			f.t.Errorf("headers %v of an event of %s", h, o.Key)
 		}

@@ -296,7 +296,7 @@ func (p *RoutingPlan) Hash() [32]byte {
 type RoutingTopics struct {
 	Events        string // the built-in endpoint
 	WebhookPrefix string // of the topics that webhooks are posted from
-	HubName       string // value of $iothubname
+	HubName       string // of the hub: value of $iothubname, and in events
 }
 
 // compiledRoutes are a plan made ready: routes by source, endpoints as bits.
