@@ -266,6 +266,20 @@ func (f *adminFlags) printJSON(v any) error {
 	return err
 }
 
+// deleteNamed deletes what path is the place of and says so.
+func (f *adminFlags) deleteNamed(cmd *cobra.Command, path, name string) error {
+	return f.withClient(cmd, func(ctx context.Context, c *adminClient) error {
+		if err := c.call(ctx, "DELETE", path, nil, nil, nil, nil); err != nil {
+			return err
+		}
+		if f.json {
+			return f.printJSON(map[string]string{"deleted": name})
+		}
+		_, err := fmt.Fprintf(f.app.stdout, "deleted %s\n", name)
+		return err
+	})
+}
+
 // printRaw writes JSON as it was answered, indented.
 func (f *adminFlags) printRaw(raw json.RawMessage) error {
 	var b bytes.Buffer

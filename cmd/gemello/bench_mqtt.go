@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"os"
 	"time"
 
@@ -11,30 +12,15 @@ import (
 
 func (a *app) newBenchMQTTCmd() *cobra.Command {
 	o := bench.MQTTOptions{}
-	var profile string
 	var syncDelay time.Duration
-	cmd := &cobra.Command{
-		Use:   "mqtt",
-		Short: "QoS 1 telemetry into a node of its own, in turn with mosquitto, on this machine",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			ctx, stop := interruptible(cmd.Context())
-			defer stop()
-			if o.Binary, err = os.Executable(); err != nil {
-				return err
-			}
-			if profile != "" {
-				o.ServeArgs = append(o.ServeArgs, "--cpuprofile", profile)
-			}
-			if syncDelay > 0 {
-				o.ServeArgs = append(o.ServeArgs, "--sync-delay", syncDelay.String())
-			}
-			return bench.MQTT(ctx, o, a.stdout)
-		},
-	}
+	cmd := &cobra.Command{Use: "mqtt", Short: "QoS 1 telemetry into a node of its own, in turn with mosquitto, on this machine"}
+	onNode(cmd, nodeOptions{&o.Binary, &o.Dir, &o.Host, &o.ServeArgs}, func(ctx context.Context) error {
+		if syncDelay > 0 {
+			o.ServeArgs = append(o.ServeArgs, "--sync-delay", syncDelay.String())
+		}
+		return bench.MQTT(ctx, o, a.stdout)
+	})
 	f := cmd.Flags()
-	f.StringVar(&o.Dir, "dir", "", "directory for the node's data; empty: the system's temporary one")
-	f.StringVar(&o.Host, "host", "127.0.0.1", "loopback address of the node")
 	f.IntVar(&o.Connections, "devices", 200, "devices, each with a connection")
 	f.DurationVar(&syncDelay, "sync-delay", 0, "let syncs of the node's log take at least so long")
 	f.IntVar(&o.Window, "window", 20, "messages in flight a client")
@@ -44,8 +30,6 @@ func (a *app) newBenchMQTTCmd() *cobra.Command {
 	f.DurationVar(&o.Measured, "duration", 0, "part of a round that is measured; 0: 10s")
 	f.BoolVar(&o.Peer, "peer", true, "also measure mosquitto")
 	f.BoolVar(&o.Floor, "floor", false, "only the generator, against a server that acknowledges at once")
-	f.StringVar(&profile, "profile", "", "file for a CPU profile of the node")
-	f.StringArrayVar(&o.ServeArgs, "serve-arg", nil, "further argument of gemello serve, such as --serve-arg=--log.partitions=4")
 	return cmd
 }
 

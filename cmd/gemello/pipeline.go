@@ -233,16 +233,7 @@ func newPipelineDeleteCmd(a *app) *cobra.Command {
 	cmd := &cobra.Command{Use: "delete NAME", Short: "Stop a pipeline and forget its state; its result topics stay", Args: cobra.ExactArgs(1)}
 	f := addAdminFlags(a, cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		return f.withClient(cmd, func(ctx context.Context, c *adminClient) error {
-			if err := c.call(ctx, "DELETE", pipelinePath(args[0]), nil, nil, nil, nil); err != nil {
-				return err
-			}
-			if f.json {
-				return f.printJSON(map[string]string{"deleted": args[0]})
-			}
-			_, err := fmt.Fprintf(a.stdout, "deleted %s\n", args[0])
-			return err
-		})
+		return f.deleteNamed(cmd, pipelinePath(args[0]), args[0])
 	}
 	return cmd
 }

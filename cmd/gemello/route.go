@@ -193,16 +193,7 @@ func newRouteDeleteCmd(a *app) *cobra.Command {
 		case *hook:
 			kind = "webhooks"
 		}
-		return f.withClient(cmd, func(ctx context.Context, c *adminClient) error {
-			if err := c.call(ctx, "DELETE", "/routing/"+kind+"/"+url.PathEscape(args[0]), nil, nil, nil, nil); err != nil {
-				return err
-			}
-			if f.json {
-				return f.printJSON(map[string]string{"deleted": args[0]})
-			}
-			_, err := fmt.Fprintf(a.stdout, "deleted %s\n", args[0])
-			return err
-		})
+		return f.deleteNamed(cmd, "/routing/"+kind+"/"+url.PathEscape(args[0]), args[0])
 	}
 	return cmd
 }
