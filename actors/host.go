@@ -97,7 +97,7 @@ type restoring struct {
 type host struct {
 	hostOptions
 	logger   *slog.Logger
-	requests chan request
+	requests chan *request
 	wake     chan struct{} // holds one token after tell
 	cancel   context.CancelFunc
 	status   atomic.Pointer[HostStatus]
@@ -111,8 +111,31 @@ type host struct {
 
 // request is a function to run on the host's goroutine; done is closed after.
 type request struct {
-	run  func(core)
-	done chan struct{}
+	run   func(core)
+	taken atomic.Bool   // by the core's goroutine, or back by who asked
+	done  chan struct{} // closed when run has ended
+	ended bool          // run came to its end; read after done
+}
+
+// serve runs the request unless who asked has given it up.
+func (r *request) serve(c core) {
+	if !r.taken.CompareAndSwap(false, true) {
+		return
+	}
+	defer close(r.done)
+	r.run(c)
+	r.ended = true
+}
+
+// giveUp takes the request back, so that it never runs. One that runs already is
+// waited for, as it is short and may write to what the caller holds: ok then
+// tells that it came to its end.
+func (r *request) giveUp() (ok bool) {
+	if r.taken.CompareAndSwap(false, true) {
+		return false
+	}
+	<-r.done
+	return r.ended
 }
 
 // HostStatus says what a core's host is doing, for health and explain.
@@ -137,7 +160,7 @@ func newHost(o hostOptions) *host {
 	h := &host{
 		hostOptions: o,
 		logger:      o.node.logger.With("core", o.name),
-		requests:    make(chan request, requestQueue),
+		requests:    make(chan *request, requestQueue),
 		wake:        make(chan struct{}, 1),
 		stopped:     make(chan struct{}),
 	}
@@ -163,12 +186,13 @@ func (h *host) tell() {
 
 // do runs fn on the core's goroutine and waits for it. While the core recovers
 // it answers ErrUnavailable at once, and ErrBusy when too many requests wait; a
-// core that is current makes it wait for what was in the log before.
+// core that is current makes it wait for what was in the log before. Once it has
+// returned fn does not run, nor will it.
 func (h *host) do(ctx context.Context, fn func(core)) error {
 	if h.status.Load().State != "running" {
 		return fmt.Errorf("%s is %s: %w", h.name, h.status.Load().State, ErrUnavailable)
 	}
-	r := request{run: fn, done: make(chan struct{})}
+	r := &request{run: fn, done: make(chan struct{})}
 	select {
 	case h.requests <- r:
 	default:
@@ -176,10 +200,19 @@ func (h *host) do(ctx context.Context, fn func(core)) error {
 	}
 	select {
 	case <-r.done:
-		return nil
+		if r.ended {
+			return nil
+		}
+		return ErrUnavailable // it failed with the core
 	case <-ctx.Done():
+		if r.giveUp() {
+			return nil
+		}
 		return ctx.Err()
 	case <-h.stopped:
+		if r.giveUp() {
+			return nil
+		}
 		return ErrUnavailable
 	}
 }

@@ -43,8 +43,7 @@ func (t *term) loop(ctx context.Context) error {
 				return err
 			}
 		case r := <-t.answerable():
-			r.run(t.core)
-			close(r.done)
+			r.serve(t.core)
 		case c := <-t.committed:
 			if err := t.finish(c); err != nil {
 				return err
@@ -73,7 +72,7 @@ func (t *term) loop(ctx context.Context) error {
 // answerable are the requests that wait, nil while there are none that may be
 // answered: whoever was told before the term that a change is in the log must not
 // be shown what was there before it.
-func (t *term) answerable() <-chan request {
+func (t *term) answerable() <-chan *request {
 	if t.current && t.core.Position() < t.behind {
 		return nil
 	}
