@@ -66,6 +66,7 @@ type Node struct {
 	mu      sync.Mutex         // guards the following; nothing blocks while it is held
 	sources map[string]*source // running pipelines by input topic
 	problem map[string]string  // pipelines that can't run, by name
+	stopped bool               // no more cores begin
 
 	ctx    context.Context // ends when hosts must stop
 	cancel context.CancelFunc
@@ -242,6 +243,9 @@ func (n *Node) claim(ctx context.Context, adopt bool) error {
 func (n *Node) Stop(ctx context.Context) error {
 	err := n.appender.Flush(ctx)
 	n.cancel()
+	n.mu.Lock()
+	n.stopped = true // else a core could begin that nobody waits for
+	n.mu.Unlock()
 	n.hosts.Wait()
 	n.feeds()
 	err = errors.Join(err, n.cluster.Stop(ctx), n.group.Wait())

@@ -189,9 +189,17 @@ func (n *Node) ensureSource(ctx context.Context, topic string, p *plans) error {
 	for i := range info.Partitions {
 		s.hosts = append(s.hosts, newHost(n.pipelinesHost(s, i, info.Partitions)))
 	}
+	return n.begin(s)
+}
+
+// begin runs the cores of a source, unless the node stops.
+func (n *Node) begin(s *source) error {
 	n.mu.Lock()
-	n.sources[topic] = s
-	n.mu.Unlock()
+	defer n.mu.Unlock()
+	if n.stopped {
+		return fmt.Errorf("the node stops: %w", ErrUnavailable)
+	}
+	n.sources[s.topic] = s
 	for _, h := range s.hosts {
 		n.run(h)
 	}
