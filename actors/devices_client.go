@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strconv"
 
 	"github.com/gemello/gemello/actors/partition"
 	"github.com/gemello/gemello/device"
@@ -74,11 +75,21 @@ func (n *Node) Presence(ctx context.Context, c Connection) {
 // PatchReported merges a patch into an entity's reported properties; done runs
 // once, when the patch has been applied, with the new version.
 func (n *Node) PatchReported(ctx context.Context, ref device.Ref, patch []byte, a device.Audit, done func(int64, error)) (cancel func()) {
+	return n.PatchReportedIf(ctx, ref, patch, 0, a, done)
+}
+
+// PatchReportedIf is PatchReported that depends, above 0, on the version that the
+// reported properties have: device.ErrPrecondition refuses it with another.
+func (n *Node) PatchReportedIf(ctx context.Context, ref device.Ref, patch []byte, version int64, a device.Audit, done func(int64, error)) (cancel func()) {
 	if n.options.Break == FaultAck {
 		n.patchAhead(ctx, ref, done)
 		done = func(int64, error) {}
 	}
-	return n.submit(ctx, device.KindReported, ref.Device, patch, controlHeaders(ref, a), func(r partition.Reply) { done(r.Version, r.Err) })
+	h := controlHeaders(ref, a)
+	if version > 0 {
+		h = withIfMatch(h, strconv.FormatInt(version, 10))
+	}
+	return n.submit(ctx, device.KindReported, ref.Device, patch, h, func(r partition.Reply) { done(r.Version, r.Err) })
 }
 
 // Identity returns one device or module, or device.ErrNotFound or

@@ -16,7 +16,7 @@ const (
 	HeaderRequest    = "request" // control records: NODE/SEQUENCE, where the answer goes
 	HeaderAudit      = "reqid"   // control records: the client's request id
 	HeaderSession    = "session" // connection records: the session's id
-	HeaderIfMatch    = "ifmatch" // delete and twin records: etag that the change is conditional on, absent when empty
+	HeaderIfMatch    = "ifmatch" // delete and twin records: etag that the change is conditional on; reported: version; absent when empty
 	HeaderAck        = "ack"     // command: what feedback is asked for, absent for none
 	HeaderExpires    = "expires" // command: Unix milliseconds, absent for the default
 	HeaderMessageID  = "mid"     // command: its message id, absent when it has none

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
+	"strconv"
 	"time"
 )
 
@@ -74,6 +75,16 @@ func (t *Twin) Match(ifMatch string) error {
 		return nil
 	}
 	return fmt.Errorf("%w: the twin has etag %s, not %q", ErrPrecondition, t.ETag(), ifMatch)
+}
+
+// MatchReported reports whether a patch of the reported properties that depends on
+// their version, in decimal, may go on; none matches every twin. The error wraps
+// ErrPrecondition.
+func (t *Twin) MatchReported(version []byte) error {
+	if len(version) == 0 || string(version) == strconv.FormatInt(t.Reported.Version, 10) {
+		return nil
+	}
+	return fmt.Errorf("%w: the reported properties have version %d, not %.20q", ErrPrecondition, t.Reported.Version, version)
 }
 
 // ApplyReported merges a JSON patch into the reported properties and returns

@@ -18,6 +18,7 @@ var (
 	ErrNotFound     = errors.New("not found")
 	ErrTooLarge     = errors.New("too large")
 	ErrInvalid      = errors.New("invalid request")
+	ErrPrecondition = errors.New("version does not match")
 	ErrClosed       = errors.New("session is closed")
 )
 
@@ -117,8 +118,10 @@ type Link interface {
 	Publish(m Message, done func(error))
 	// Twin answers with {"desired":{…},"reported":{…}} as azure-iot-wire 2.4 has it.
 	Twin(done func(body []byte, err error))
-	// PatchReported merges a JSON patch; version is the new reported version.
-	PatchReported(patch []byte, done func(version int64, err error))
+	// PatchReported merges a JSON patch; version is the new reported version. With
+	// an ifVersion above 0 the patch depends on the reported version being that
+	// one, else the error is ErrPrecondition.
+	PatchReported(patch []byte, ifVersion int64, done func(version int64, err error))
 	// MethodResponse is the client's answer to a method; payload belongs to the
 	// hub from the call on. A rid that no call has is dropped and counted.
 	MethodResponse(rid string, status int, payload []byte)

@@ -295,6 +295,9 @@ func (d *Devices) change(r *Record, fn func(*Device) (Reply, error)) error {
 
 func (d *Devices) reported(r *Record) error {
 	return d.change(r, func(n *Device) (Reply, error) {
+		if err := n.Twin.MatchReported(r.Header(device.HeaderIfMatch)); err != nil {
+			return Reply{}, err
+		}
 		version, delta, err := n.Twin.PatchReported(r.Value, r.Arrival.Time())
 		if err != nil {
 			return Reply{}, err

@@ -173,9 +173,11 @@ func (l *testLink) Publish(m ingest.Message, done func(error)) {
 		done(nil)
 	}
 }
-func (l *testLink) Twin(done func([]byte, error))                   { done(nil, ingest.ErrInvalid) }
-func (l *testLink) PatchReported(_ []byte, done func(int64, error)) { done(0, ingest.ErrInvalid) }
-func (l *testLink) Settle(string, device.Outcome, func(error))      {}
+func (l *testLink) Twin(done func([]byte, error)) { done(nil, ingest.ErrInvalid) }
+func (l *testLink) PatchReported(_ []byte, _ int64, done func(int64, error)) {
+	done(0, ingest.ErrInvalid)
+}
+func (l *testLink) Settle(string, device.Outcome, func(error)) {}
 func (l *testLink) MethodResponse(rid string, status int, body []byte) {
 	l.hub.mu.Lock()
 	defer l.hub.mu.Unlock()

@@ -270,7 +270,7 @@ func (l *link) Twin(done func([]byte, error)) {
 	}()
 }
 
-func (l *link) PatchReported(patch []byte, done func(int64, error)) {
+func (l *link) PatchReported(patch []byte, ifVersion int64, done func(int64, error)) {
 	if err := l.limiter.request(throttle.TwinUpdates, &l.usage); err != nil {
 		done(0, err)
 		return
@@ -284,7 +284,7 @@ func (l *link) PatchReported(patch []byte, done func(int64, error)) {
 		cancel()
 		answer(0, ingest.ErrBusy)
 	})
-	cancel = l.node.PatchReported(l.ctx, l.ref, patch, l.audit(), func(v int64, err error) {
+	cancel = l.node.PatchReportedIf(l.ctx, l.ref, patch, ifVersion, l.audit(), func(v int64, err error) {
 		timer.Stop()
 		answer(v, err)
 	})
@@ -322,7 +322,7 @@ func (l *link) Close(_ ingest.Reason, will *ingest.Message) {
 func ingestError(err error) error {
 	for _, m := range [...]struct{ from, to error }{
 		{device.ErrNotFound, ingest.ErrNotFound}, {device.ErrModuleNotFound, ingest.ErrNotFound}, {device.ErrTooLarge, ingest.ErrTooLarge},
-		{device.ErrArgument, ingest.ErrInvalid}, {device.ErrFormat, ingest.ErrInvalid},
+		{device.ErrArgument, ingest.ErrInvalid}, {device.ErrFormat, ingest.ErrInvalid}, {device.ErrPrecondition, ingest.ErrPrecondition},
 		{actors.ErrBusy, ingest.ErrBusy}, {actors.ErrUnavailable, ingest.ErrBusy},
 	} {
 		if errors.Is(err, m.from) && !errors.Is(err, m.to) {

@@ -22,15 +22,15 @@ func (ackHub) Connect(context.Context, ingest.Credentials, ingest.Session) (inge
 
 type ackLink struct{}
 
-func (ackLink) ID() string                                      { return "s" }
-func (ackLink) Expires() time.Time                              { return time.Time{} }
-func (ackLink) Publish(_ ingest.Message, done func(error))      { done(nil) }
-func (ackLink) Twin(done func([]byte, error))                   { done(nil, nil) }
-func (ackLink) PatchReported(_ []byte, done func(int64, error)) { done(1, nil) }
-func (ackLink) MethodResponse(string, int, []byte)              {}
-func (ackLink) Settle(string, device.Outcome, func(error))      {}
-func (ackLink) Ready(ingest.Feature, bool)                      {}
-func (ackLink) Close(ingest.Reason, *ingest.Message)            {}
+func (ackLink) ID() string                                               { return "s" }
+func (ackLink) Expires() time.Time                                       { return time.Time{} }
+func (ackLink) Publish(_ ingest.Message, done func(error))               { done(nil) }
+func (ackLink) Twin(done func([]byte, error))                            { done(nil, nil) }
+func (ackLink) PatchReported(_ []byte, _ int64, done func(int64, error)) { done(1, nil) }
+func (ackLink) MethodResponse(string, int, []byte)                       {}
+func (ackLink) Settle(string, device.Outcome, func(error))               {}
+func (ackLink) Ready(ingest.Feature, bool)                               {}
+func (ackLink) Close(ingest.Reason, *ingest.Message)                     {}
 
 // groupHub acknowledges what came within a millisecond together, like a log that
 // is synced in groups.

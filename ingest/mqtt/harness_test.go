@@ -66,8 +66,9 @@ type publishCall struct {
 }
 
 type patchCall struct {
-	patch []byte
-	done  func(int64, error)
+	patch     []byte
+	ifVersion int64
+	done      func(int64, error)
 }
 
 type methodReply struct {
@@ -108,8 +109,8 @@ func (l *fakeLink) Publish(m ingest.Message, done func(error)) {
 	l.published <- publishCall{m, done}
 }
 func (l *fakeLink) Twin(done func([]byte, error)) { l.twins <- done }
-func (l *fakeLink) PatchReported(p []byte, done func(int64, error)) {
-	l.patches <- patchCall{p, done}
+func (l *fakeLink) PatchReported(p []byte, ifVersion int64, done func(int64, error)) {
+	l.patches <- patchCall{p, ifVersion, done}
 }
 func (l *fakeLink) MethodResponse(rid string, status int, body []byte) {
 	l.replies <- methodReply{rid, status, string(body)}

@@ -58,7 +58,7 @@ func (c *conn) handlePublish(flags byte, b []byte) error {
 	case topicTwinGet:
 		return c.twinGet(string(t.arg), p)
 	case topicTwinPatch:
-		return c.twinPatch(string(t.arg), p)
+		return c.twinPatch(string(t.arg), t.version, p)
 	case topicMethod:
 		return c.methodResponse(string(t.arg), t.status, p)
 	case topicForeign:

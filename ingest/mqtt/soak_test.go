@@ -45,7 +45,7 @@ func (l *laterLink) Publish(m ingest.Message, done func(error)) {
 	}
 }
 func (l *laterLink) Twin(done func([]byte, error)) { l.h.work <- func() { done([]byte("{}"), nil) } }
-func (l *laterLink) PatchReported(_ []byte, done func(int64, error)) {
+func (l *laterLink) PatchReported(_ []byte, _ int64, done func(int64, error)) {
 	l.h.work <- func() {
 		l.s.DesiredChanged(1, []byte("{}"))
 		done(1, nil)

@@ -28,6 +28,8 @@ type publishTopic struct {
 	kind   topicKind
 	arg    []byte
 	status []byte // of a method's answer, as sent
+	// version is the $version of a request, as sent; nil when it has none.
+	version []byte
 }
 
 const (
@@ -100,16 +102,21 @@ func (id identity) parseEvents(t []byte) publishTopic {
 }
 
 // request reads "?$rid=ID[&...]". The id is taken byte for byte.
-func request(kind topicKind, q []byte) publishTopic {
+func request(kind topicKind, q []byte) (t publishTopic) {
 	q, ok := cutPrefix(q, "?")
 	for ok && len(q) > 0 {
 		var pair []byte
 		pair, q, _ = bytes.Cut(q, []byte("&"))
-		if rid, ok := cutPrefix(pair, "$rid="); ok {
-			return publishTopic{kind: kind, arg: rid}
+		if rid, ok := cutPrefix(pair, "$rid="); ok && t.kind != kind {
+			t.kind, t.arg = kind, rid
+		} else if v, ok := cutPrefix(pair, "$version="); ok {
+			t.version = v
 		}
 	}
-	return publishTopic{}
+	if t.kind != kind {
+		return publishTopic{}
+	}
+	return t
 }
 
 // sameID compares a segment with an id literally, and decoded only if that

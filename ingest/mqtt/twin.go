@@ -3,8 +3,10 @@ package mqtt
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strconv"
 
+	"github.com/gemello/gemello/device"
 	"github.com/gemello/gemello/ingest"
 )
 
@@ -42,17 +44,26 @@ func (c *conn) fits(body int) bool {
 }
 
 // twinPatch answers $iothub/twin/PATCH/properties/reported. The PUBACK follows
-// the hub's answer, whatever that is: the answer's status says it.
-func (c *conn) twinPatch(rid string, p publication) error {
+// the hub's answer, whatever that is: the answer's status says it. Java may make a
+// patch depend on the version that it knows.
+func (c *conn) twinPatch(rid string, version []byte, p publication) error {
 	if !c.beginTwin(rid) {
 		return c.settle(p, codeSuccess)
+	}
+	ifVersion := int64(0)
+	if version != nil {
+		var err error
+		if ifVersion, err = strconv.ParseInt(string(version), 10, 64); err != nil || ifVersion < 1 {
+			c.endTwin(rid, fmt.Errorf("%w: $version %.20q is no version", ingest.ErrInvalid, version))
+			return c.settle(p, codeSuccess)
+		}
 	}
 	seq, err := c.push(entry{id: p.id})
 	if err != nil {
 		return err
 	}
 	patch := append(make([]byte, 0, len(p.body)), p.body...)
-	c.link.PatchReported(patch, func(version int64, err error) {
+	c.link.PatchReported(patch, ifVersion, func(version int64, err error) {
 		if err != nil {
 			c.endTwin(rid, err)
 		} else {
@@ -92,12 +103,16 @@ type twinError struct {
 func (c *conn) failTwin(rid string, err error, taken bool) {
 	e := twinError{ErrorCode: 500001, Message: "the hub could not answer, try again"}
 	switch {
+	case errors.Is(err, device.ErrFormat):
+		e.ErrorCode, e.Message = 400006, err.Error()
 	case errors.Is(err, ingest.ErrInvalid):
 		e.ErrorCode, e.Message = 400004, err.Error()
 	case errors.Is(err, ingest.ErrUnauthorized):
 		e.ErrorCode, e.Message = 401003, "not authorized"
 	case errors.Is(err, ingest.ErrNotFound):
 		e.ErrorCode, e.Message = 404001, "the device does not exist"
+	case errors.Is(err, ingest.ErrPrecondition):
+		e.ErrorCode, e.Message = 412001, err.Error()
 	case errors.Is(err, ingest.ErrTooLarge):
 		e.ErrorCode, e.Message = 413001, err.Error()
 	case errors.Is(err, ingest.ErrBusy):

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gemello/gemello/device"
 	"github.com/gemello/gemello/ingest"
 )
 
@@ -45,8 +46,8 @@ func TestReportedPatchIsAnswered204WithItsVersion(t *testing.T) {
 	l := f.link()
 	c.publish(2, patchTopic+"5&$version=3", 8, `{"a":1}`)
 	p := take(f, l.patches, "patch")
-	if string(p.patch) != `{"a":1}` {
-		t.Errorf("patch %s", p.patch)
+	if string(p.patch) != `{"a":1}` || p.ifVersion != 3 {
+		t.Errorf("patch %s of version %d", p.patch, p.ifVersion)
 	}
 	c.ping() // no PUBACK so far
 	p.done(42, nil)
@@ -54,6 +55,30 @@ func TestReportedPatchIsAnswered204WithItsVersion(t *testing.T) {
 		t.Errorf("%s: %q", topic, body)
 	}
 	c.acked(8)
+}
+
+func TestReportedPatchMayDependOnAVersion(t *testing.T) {
+	f := start(t, Limits{})
+	c, _ := f.connect(hello{})
+	l := f.link()
+	c.publish(2, patchTopic+"1", 1, "{}")
+	if p := take(f, l.patches, "patch"); p.ifVersion != 0 {
+		t.Errorf("version %d of a patch that names none", p.ifVersion)
+	} else {
+		p.done(2, nil)
+	}
+	c.received()
+	c.acked(1)
+	for _, bad := range []string{"", "x", "0", "-1", "9223372036854775808"} {
+		c.publish(2, patchTopic+"2&$version="+bad, 2, "{}")
+		if topic, body := c.received(); topic != "$iothub/twin/res/400/?$rid=2" || !strings.Contains(body, "400004") {
+			t.Errorf("$version=%s: %s %s", bad, topic, body)
+		}
+		c.acked(2)
+	}
+	if len(l.patches) > 0 {
+		t.Error("a patch of a bad version reached the hub")
+	}
 }
 
 func TestTwinErrorsHaveStatusAndCode(t *testing.T) {
@@ -65,6 +90,8 @@ func TestTwinErrorsHaveStatusAndCode(t *testing.T) {
 		{fmt.Errorf("$x is no name: %w", ingest.ErrInvalid), "400", 400004},
 		{ingest.ErrUnauthorized, "401", 401003},
 		{ingest.ErrNotFound, "404", 404001},
+		{fmt.Errorf("%w: %w", ingest.ErrInvalid, device.ErrFormat), "400", 400006},
+		{ingest.ErrPrecondition, "412", 412001},
 		{ingest.ErrTooLarge, "413", 413001},
 		{ingest.ErrBusy, "429", 429001},
 		{errors.New("secret detail"), "500", 500001},
