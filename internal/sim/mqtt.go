@@ -32,7 +32,14 @@ type session struct {
 	pubacks map[uint16]func()
 	answers map[string]func(status int, version int64, body []byte)
 
-	desired func(version int64, patch []byte) // hears of desired properties, on the reader
+	hears hearing
+}
+
+// hearing is what a session hears beside answers, on its reader. A nil function
+// is not subscribed to.
+type hearing struct {
+	desired func(version int64, patch []byte)
+	method  func(s *session, rid, name string, payload []byte)
 }
 
 const (
@@ -47,6 +54,8 @@ const (
 	desiredChanges  = "$iothub/twin/PATCH/properties/desired/"
 	twinRequest     = "$iothub/twin/GET/?$rid="
 	reportedRequest = "$iothub/twin/PATCH/properties/reported/?$rid="
+	methodRequests  = "$iothub/methods/POST/"
+	methodResponse  = "$iothub/methods/res/"
 )
 
 var errRefused = errors.New("connection refused")
@@ -58,9 +67,9 @@ type endpoint struct {
 	tls  *tls.Config // nil: without TLS
 }
 
-// dial connects a device and subscribes it to the answers of its twin, and with
-// a function that hears of them to changes of its desired properties.
-func dial(ctx context.Context, e *endpoint, id string, key credential.Key, desired func(version int64, patch []byte)) (*session, error) {
+// dial connects a device and subscribes it to the answers of its twin and to
+// what it hears.
+func dial(ctx context.Context, e *endpoint, id string, key credential.Key, hears hearing) (*session, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	var d interface {
@@ -74,7 +83,7 @@ func dial(ctx context.Context, e *endpoint, id string, key credential.Key, desir
 		return nil, err
 	}
 	s := &session{
-		conn: conn, done: make(chan struct{}), desired: desired,
+		conn: conn, done: make(chan struct{}), hears: hears,
 		pubacks: map[uint16]func(){}, answers: map[string]func(int, int64, []byte){},
 	}
 	if err := s.begin(e, id, key); err != nil {
@@ -105,8 +114,11 @@ func (s *session) begin(e *endpoint, id string, key credential.Key) error {
 		return fmt.Errorf("%w: %x", errRefused, body)
 	}
 	filters := append(text([]byte{0, 1}, twinAnswers), 0)
-	if s.desired != nil {
+	if s.hears.desired != nil {
 		filters = append(text(filters, desiredChanges+"#"), 0)
+	}
+	if s.hears.method != nil {
+		filters = append(text(filters, methodRequests+"#"), 0)
 	}
 	if err := s.send(0x82, filters); err != nil {
 		return err
@@ -155,8 +167,9 @@ func (s *session) take(id uint16) {
 	}
 }
 
-// heard handles $iothub/twin/res/STATUS/?$rid=ID&$version=N and
-// $iothub/twin/PATCH/properties/desired/?$version=N.
+// heard handles $iothub/twin/res/STATUS/?$rid=ID&$version=N,
+// $iothub/twin/PATCH/properties/desired/?$version=N and
+// $iothub/methods/POST/NAME/?$rid=ID.
 func (s *session) heard(topic string, body []byte) {
 	kind, query, ok := strings.Cut(topic, "?")
 	values, err := url.ParseQuery(query)
@@ -165,8 +178,14 @@ func (s *session) heard(topic string, body []byte) {
 	}
 	version, _ := strconv.ParseInt(values.Get("$version"), 10, 64)
 	if kind == desiredChanges {
-		if s.desired != nil {
-			s.desired(version, body)
+		if s.hears.desired != nil {
+			s.hears.desired(version, body)
+		}
+		return
+	}
+	if name, ok := strings.CutPrefix(kind, methodRequests); ok {
+		if s.hears.method != nil {
+			s.hears.method(s, values.Get("$rid"), strings.TrimSuffix(name, "/"), body)
 		}
 		return
 	}
@@ -210,6 +229,11 @@ func (s *session) request(topic, rid string, body []byte, answered func(status i
 	s.answers[rid] = answered
 	s.mu.Unlock()
 	return s.send(0x30, append(text(nil, topic+rid), body...))
+}
+
+// answer answers a method.
+func (s *session) answer(rid string, status int, payload []byte) error {
+	return s.send(0x30, append(text(nil, fmt.Sprintf("%s%d/?$rid=%s", methodResponse, status, url.QueryEscape(rid))), payload...))
 }
 
 func (s *session) close() { s.conn.Close() }

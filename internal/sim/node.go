@@ -183,19 +183,28 @@ func (n *node) call(ctx context.Context, method, path string, body, out any) err
 }
 
 func (n *node) once(ctx context.Context, method, path string, body, out any) error {
+	_, err := n.ask(ctx, method, path, body, out, nil)
+	return err
+}
+
+// ask is once with headers of the request and the answer.
+func (n *node) ask(ctx context.Context, method, path string, body, out any, h http.Header) (http.Header, error) {
 	b, err := json.Marshal(body)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	req, err := http.NewRequestWithContext(ctx, method, n.admin+path, bytes.NewReader(b))
 	if err != nil {
-		return err
+		return nil, err
+	}
+	for k, v := range h {
+		req.Header[k] = v
 	}
 	req.Header.Set("Authorization", "Bearer "+n.token)
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := n.http.Do(req)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(resp.Body)
@@ -203,9 +212,9 @@ func (n *node) once(ctx context.Context, method, path string, body, out any) err
 		err = fmt.Errorf("%s: %s", resp.Status, answer)
 	}
 	if err != nil || out == nil {
-		return err
+		return resp.Header, err
 	}
-	return json.Unmarshal(answer, out)
+	return resp.Header, json.Unmarshal(answer, out)
 }
 
 // device makes a device and returns its key.

@@ -166,7 +166,7 @@ func (d *sender) connected(ctx context.Context) (*session, error) {
 			}
 		}
 		if at := d.at.Load(); at != nil {
-			if s, err := dial(ctx, at, d.id, d.key, nil); err == nil {
+			if s, err := dial(ctx, at, d.id, d.key, hearing{}); err == nil {
 				d.current.Store(s)
 				continue
 			}

@@ -45,7 +45,7 @@ func (d *twinDevice) connected(ctx context.Context) (*session, error) {
 		}
 		d.sessions++
 		number := d.sessions
-		s, err := dial(ctx, d.at.Load(), d.id, d.key, func(version int64, patch []byte) { d.hear(number, version, patch) })
+		s, err := dial(ctx, d.at.Load(), d.id, d.key, hearing{desired: func(version int64, patch []byte) { d.hear(number, version, patch) }})
 		if err == nil {
 			d.current = s
 			return s, nil
