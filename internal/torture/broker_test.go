@@ -1,11 +1,10 @@
 package torture
 
 import (
-	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -55,7 +54,12 @@ func newGemelloLog(t *testing.T, dir string, extra []string) *gemelloLog {
 	if b.log, err = os.Create(filepath.Join(dir, "log.txt")); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { b.log.Close() })
+	t.Cleanup(func() {
+		b.log.Close()
+		if t.Failed() {
+			t.Logf("the log said at last:\n%s", lastLines(b.log.Name()))
+		}
+	})
 	return b
 }
 
@@ -191,18 +195,22 @@ func loopback() string {
 	return fmt.Sprintf("127.%d.%d.%d", 128+pid>>14&63, pid>>7&127, 1+pid&127)
 }
 
+// lastLine is the last line that a process wrote to a file.
 func lastLine(file string) string {
-	f, err := os.Open(file)
+	text := strings.TrimRight(lastLines(file), "\n")
+	return text[strings.LastIndexByte(text, '\n')+1:]
+}
+
+// lastLines is the end of a file; after a panic, of which the beginning tells,
+// what came from there on.
+func lastLines(file string) string {
+	text, err := os.ReadFile(file)
 	if err != nil {
 		return err.Error()
 	}
-	defer f.Close()
-	if at, err := f.Seek(-4096, io.SeekEnd); err != nil || at < 0 {
-		_, _ = f.Seek(0, io.SeekStart)
+	from := max(0, len(text)-4096)
+	if at := max(bytes.LastIndex(text, []byte("\npanic: ")), bytes.LastIndex(text, []byte("\nfatal error: "))); at >= 0 && at < from {
+		return string(text[at+1 : min(at+16<<10, len(text))])
 	}
-	last := ""
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		last = lines.Text()
-	}
-	return last
+	return string(text[from:])
 }
