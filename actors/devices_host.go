@@ -35,6 +35,8 @@ func (n *Node) devicesHost(p int32) hostOptions {
 		},
 		applied: n.deviceEffects,
 		look:    due.look,
+		began:   func(c core) { n.live.feeds[p].began(c.(*devicesCore)) },
+		noted:   func(c core) { n.live.feeds[p].note(c.(*devicesCore)) },
 		changed: func(c core) (bool, error) { return c.(*devicesCore).SwitchRoutes(n.routing.plan.Load()) },
 		differs: func(c core) bool { return c.(*devicesCore).RoutesHash() != n.routing.plan.Load().Hash() },
 	}

@@ -75,6 +75,9 @@ type hostOptions struct {
 	// restore builds the core for a term: from the store when its applied point
 	// is usable, else from the log. It returns the offset to replay from.
 	restore func(context.Context, restoring) (core, int64, error)
+	// began, when not nil, is called on the host's goroutine with the core of a new
+	// term before it serves anything, and noted when it has moved on.
+	began, noted func(core)
 	// applied is called on the host's goroutine when records have been applied.
 	applied func(*partition.Effects)
 	// look, when not nil, is called now and then with a core that has caught up:

@@ -137,6 +137,7 @@ func (t *term) drain(ctx context.Context) error {
 	}
 	if b.Next > t.core.Position() {
 		t.core.Skip(b.Next)
+		t.note()
 	}
 	t.hurry()
 	return nil
@@ -165,6 +166,7 @@ func (t *term) afterApply(ctx context.Context) error {
 	if t.applied != nil {
 		t.applied(e)
 	}
+	t.note()
 	full := e.Bytes() >= t.node.commitShare()
 	if !full && t.node.now().Sub(t.lastCommit) < t.node.options.CommitEvery {
 		return nil
@@ -178,6 +180,12 @@ func (t *term) afterApply(ctx context.Context) error {
 		}
 	}
 	return t.maybeCommit(ctx)
+}
+
+func (t *term) note() {
+	if t.noted != nil {
+		t.noted(t.core)
+	}
 }
 
 // tick advances an idle partition's clock; a partition that has not caught up

@@ -37,6 +37,7 @@ type metrics struct {
 	routing       *routingMetrics
 	jobSteps      *prometheus.CounterVec // job_devices_total{status}
 	webhooks      *webhookMetrics
+	live          *liveMetrics
 
 	now func() time.Time
 
@@ -69,6 +70,7 @@ func newMetrics(r prometheus.Registerer, now func() time.Time) *metrics {
 		routing:       newRoutingMetrics(),
 		jobSteps:      prometheus.NewCounterVec(prometheus.CounterOpts{Name: "job_devices_total", Help: "Devices of jobs that this node's driver has brought to an outcome."}, []string{"status"}),
 		webhooks:      newWebhookMetrics(),
+		live:          newLiveMetrics(),
 		now:           now,
 		last:          map[string]partition.PipelineFigures{},
 	}

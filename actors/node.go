@@ -62,6 +62,7 @@ type Node struct {
 	devices    []*host // by partition of the device log
 
 	routing routing
+	live    liveQueries
 
 	mu      sync.Mutex         // guards the following; nothing blocks while it is held
 	sources map[string]*source // running pipelines by input topic
@@ -164,6 +165,9 @@ func (n *Node) start(ctx, feeds context.Context, adopt bool) error {
 	for p := range n.options.Partitions {
 		h := newHost(n.devicesHost(p))
 		n.devices = append(n.devices, h)
+	}
+	n.openLive()
+	for _, h := range n.devices {
 		n.run(h)
 	}
 	n.group.Go(func() error { return n.reconcileLoop(feeds) })
@@ -241,6 +245,7 @@ func (n *Node) claim(ctx context.Context, adopt bool) error {
 // Stop ends the node politely: every core commits, flushes and releases its
 // partition. Ingest must have stopped before.
 func (n *Node) Stop(ctx context.Context) error {
+	n.StopLiveQueries()
 	err := n.appender.Flush(ctx)
 	n.cancel()
 	n.mu.Lock()

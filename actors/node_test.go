@@ -48,10 +48,17 @@ func newHarness(t *testing.T) *harness {
 
 func (h *harness) start() {
 	h.t.Helper()
-	n, err := actors.Start(h.t.Context(), actors.Options{
+	h.startWith(func(*actors.Options) {})
+}
+
+func (h *harness) startWith(change func(*actors.Options)) {
+	h.t.Helper()
+	o := actors.Options{
 		Log: h.log, Cluster: joinCluster, Hub: "hub", Data: h.dir, Partitions: 2,
 		CommitEvery: 20 * time.Millisecond, IdleTick: 20 * time.Millisecond,
-	}, false)
+	}
+	change(&o)
+	n, err := actors.Start(h.t.Context(), o, false)
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -68,6 +68,7 @@ type Options struct {
 
 	Routing  partition.RoutingLimits // zero values: Azure's
 	Webhooks WebhookOptions
+	Live     LiveOptions // bounds of live queries
 
 	ReleaseTimeout time.Duration // for the last commit at a stop; 0: 10 s
 

@@ -93,6 +93,9 @@ func (h *host) term(ctx context.Context) (err error) {
 	if err := t.change(ctx); err != nil {
 		return err
 	}
+	if t.began != nil {
+		t.began(t.core)
+	}
 	h.setStatus("running", "")
 	h.logger.Debug("running", "position", next)
 	err = t.loop(ctx)

@@ -39,6 +39,7 @@ type Devices struct {
 	jobs       map[string]*device.Job // some of the jobs that have devices here, as they were made
 	touched    []string               // keys of entities changed since the last Take, in order of change
 	isTouched  map[string]bool        // the same as a set
+	changes    changes
 	effects    *Effects
 	suppressed bool
 	unsaved    int64
@@ -380,6 +381,7 @@ func (d *Devices) at(r *Record) device.Position {
 // put keeps the document, nil for deleted, and marks it for the changelog.
 func (d *Devices) put(key string, doc *Device) {
 	d.cache.put(key, doc)
+	d.changes.put(key, doc, d.position)
 	d.schedule(key, doc)
 	if !d.isTouched[key] {
 		d.isTouched[key] = true
