@@ -102,6 +102,11 @@ func (r *reader) until(what string, ok func() bool) {
 		if ok() {
 			return
 		}
+		if !open && r.cut == actors.CutMissed {
+			r.live.Close()
+			r.again(r.position)
+			continue
+		}
 		if !open {
 			r.h.t.Fatalf("cut (%s) before %s", r.cut, what)
 		}
