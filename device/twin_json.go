@@ -166,11 +166,6 @@ func (n *node) appendMetadata(dst []byte) []byte {
 	return append(dst, '}')
 }
 
-// timeFormat is ISO 8601 UTC; seven digits, as 100 ns is the unit of the wire.
-const timeFormat = `"2006-01-02T15:04:05.9999999Z"`
-
-func appendTime(dst []byte, t time.Time) []byte { return t.UTC().AppendFormat(dst, timeFormat) }
-
 // FormatTime is a time as twins show it; the zero time is year 1.
 func FormatTime(t time.Time) string {
 	b := appendTime(nil, t)

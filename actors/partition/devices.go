@@ -43,7 +43,6 @@ type Devices struct {
 	effects    *Effects
 	suppressed bool
 	unsaved    int64
-	scratch    []byte
 	router     *router
 }
 
@@ -424,19 +423,14 @@ func (d *Devices) Take(next *Effects) *Effects {
 	state, twins := e.topic(d.o.StateTopic), e.topic(d.o.TwinsTopic)
 	for _, key := range d.touched {
 		doc := d.cache.peek(key)
-		d.scratch = d.scratch[:0]
-		if doc != nil {
-			var err error
-			if d.scratch, err = appendState(d.scratch, d.position, doc); err != nil {
+		d.changelog(e, state, key, doc, func(b []byte) []byte {
+			b, err := appendState(b, d.position, doc)
+			if err != nil {
 				panic(err) // the document was validated when it was applied
 			}
-		}
-		d.changelog(e, state, key, doc)
-		d.scratch = d.scratch[:0]
-		if doc != nil {
-			d.scratch = doc.AppendServiceView(d.scratch)
-		}
-		d.changelog(e, twins, device.ParseKey(key).String(), doc)
+			return b
+		})
+		d.changelog(e, twins, device.ParseKey(key).String(), doc, func(b []byte) []byte { return doc.AppendServiceView(b) })
 	}
 	d.contents.take(e, state)
 	d.feedback.take(e, state)
@@ -445,14 +439,17 @@ func (d *Devices) Take(next *Effects) *Effects {
 	return e
 }
 
-// changelog emits d.scratch under a key, or a tombstone. A module's key alone
-// would choose another partition than its device's, so the input's is asked for.
-func (d *Devices) changelog(e *Effects, topic uint32, key string, doc *Device) {
+// changelog emits a document in the form that value gives it under a key, or a
+// tombstone. A module's key alone would choose another partition than its
+// device's, so the input's is asked for.
+func (d *Devices) changelog(e *Effects, topic uint32, key string, doc *Device, value func([]byte) []byte) {
 	b := e.room()
 	from := len(b)
 	b = append(b, key...)
 	mid := len(b)
-	b = append(b, d.scratch...)
+	if doc != nil {
+		b = value(b)
+	}
 	e.done(topic, b, from, mid)
 	e.alongside()
 	if doc == nil {

@@ -169,12 +169,12 @@ func appendDevice(dst []byte, d *Device) ([]byte, error) {
 	for _, part := range []interface {
 		AppendBinary([]byte) ([]byte, error)
 	}{&d.Identity, &d.Twin} {
-		b, err := part.AppendBinary(nil)
-		if err != nil {
+		from := len(dst)
+		var err error
+		if dst, err = part.AppendBinary(dst); err != nil {
 			return nil, err
 		}
-		dst = binary.AppendUvarint(dst, uint64(len(b)))
-		dst = append(dst, b...)
+		dst = insertLength(dst, from)
 	}
 	connected := byte(0)
 	if d.Presence.Connected {
@@ -198,6 +198,16 @@ func appendDevice(dst []byte, d *Device) ([]byte, error) {
 	dst = binary.AppendUvarint(dst, uint64(len(d.Configured)))
 	dst = append(dst, d.Configured...)
 	return d.Queue.AppendBinary(dst)
+}
+
+// insertLength puts the length of what lies from from on before it.
+func insertLength(b []byte, from int) []byte {
+	var length [binary.MaxVarintLen64]byte
+	n := binary.PutUvarint(length[:], uint64(len(b)-from))
+	b = append(b, length[:n]...)
+	copy(b[from+n:], b[from:len(b)-n])
+	copy(b[from:], length[:n])
+	return b
 }
 
 // deviceFormat is the version of a stored device.
@@ -303,8 +313,7 @@ func decodeDevice(b []byte) (*Device, error) {
 func appendState(dst []byte, position int64, d *Device) ([]byte, error) {
 	dst = append(dst, 1)
 	dst = binary.AppendVarint(dst, position)
-	b, err := appendDevice(nil, d)
-	return append(dst, b...), err
+	return appendDevice(dst, d)
 }
 
 func decodeState(b []byte) (*Device, error) {

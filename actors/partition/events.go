@@ -3,6 +3,7 @@ package partition
 import (
 	"fmt"
 	"slices"
+	"strconv"
 
 	"github.com/gemello/gemello/device"
 )
@@ -27,7 +28,6 @@ const (
 	eventJSON          = "application/json"
 	eventUTF8          = "utf-8"
 	sequenceDigits     = 32
-	eventTimeFormat    = "2006-01-02T15:04:05.0000000Z"
 	sourceTwin         = "twinChangeEvents"
 	sourceLifecycle    = "deviceLifecycleEvents"
 	sourceJob          = "deviceJobLifecycleEvents"
@@ -59,22 +59,27 @@ func (d *Devices) event(r *Record, ref device.Ref, source, schema, operation str
 	m.auth, m.generation, m.model = "", "", ""
 	rt.body = body(rt.body[:0])
 	m.body = rt.body
-	at := r.Arrival.Time().UTC()
-	correlation := string(r.Header(device.HeaderAudit))
+	m.arena = device.AppendTimestamp(m.arena[:0], r.Arrival.Time())
+	at := text(m.arena)
+	correlation := text(r.Header(device.HeaderAudit))
 	if correlation == "" {
-		correlation = fmt.Sprintf("%d-%d", d.o.Partition, r.Offset)
+		from := len(m.arena)
+		m.arena = strconv.AppendInt(m.arena, int64(d.o.Partition), 10)
+		m.arena = strconv.AppendInt(append(m.arena, '-'), r.Offset, 10)
+		correlation = text(m.arena[from:])
 	}
 	m.props = append(m.props[:0],
 		property{code: headerContentType, value: eventJSON}, property{code: headerContentEncoding, value: eventUTF8},
 		property{code: headerCorrelationID, value: correlation}, property{code: headerUserID, value: d.o.Routing.HubName})
 	m.size = len(m.body) + len(eventJSON) + len(eventUTF8) + len(correlation) + len(d.o.Routing.HubName)
-	for _, f := range [...]struct{ key, value string }{
-		{EventSchema, schema}, {EventHub, d.o.Routing.HubName}, {EventDevice, ref.Device}, {EventModule, ref.Module},
-		{EventTime, at.Format(eventTimeFormat)}, {EventOperation, operation},
+	for _, p := range [...]property{
+		{code: headerEventSchema, value: schema}, {code: headerEventHub, value: d.o.Routing.HubName},
+		{code: headerEventDevice, value: ref.Device}, {code: headerEventModule, value: ref.Module},
+		{code: headerEventTime, value: at}, {code: headerEventOperation, value: operation},
 	} {
-		if f.value != "" {
-			m.props = append(m.props, property{name: f.key, value: f.value})
-			m.size += len(f.key) + len(f.value)
+		if p.value != "" {
+			m.props = append(m.props, p)
+			m.size += len(headerNames[p.code]) + len(p.value)
 		}
 	}
 	if err := d.route(); err != nil {

@@ -28,7 +28,17 @@ var headerNames = [...]string{
 	20: "diagnostic-id",
 	21: "diagnostic-context",
 	22: "gemello-log-position",
+	23: EventSchema,
+	24: EventHub,
+	25: EventDevice,
+	26: EventModule,
+	27: EventTime,
+	28: EventOperation,
 }
+
+// reservedNames are the names that no application property of a device may have.
+// Those that follow are properties of events, which devices may use as well.
+var reservedNames = headerNames[:headerEventSchema]
 
 // Codes of headerNames.
 const (
@@ -54,6 +64,12 @@ const (
 	headerDiagnosticID
 	headerDiagnosticContext
 	headerPosition
+	headerEventSchema
+	headerEventHub
+	headerEventDevice
+	headerEventModule
+	headerEventTime
+	headerEventOperation
 )
 
 // appendHeader appends a header with any name.

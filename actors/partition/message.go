@@ -28,11 +28,20 @@ type message struct {
 	arena             []byte
 }
 
-// property is a system property, whose name has a code, or another.
+// property is a system property, whose name has a code, or another, whose name
+// has one when the hub itself sends it.
 type property struct {
 	code  byte
 	name  string
 	value string
+}
+
+// application returns the name of an application property.
+func (p *property) application() (name string, ok bool) {
+	if p.code >= headerEventSchema {
+		return headerNames[p.code], true
+	}
+	return p.name, p.code == 0
 }
 
 // categories are the values of iothub-message-source by place in sources.
@@ -190,8 +199,8 @@ func (m *message) lookup(name string) (string, bool) {
 // property is the Property of a query.Message.
 func (m *message) property(name string) (string, bool) {
 	for i := range m.props {
-		if p := &m.props[i]; p.code == 0 && strings.EqualFold(p.name, name) {
-			return p.value, true
+		if known, ok := m.props[i].application(); ok && strings.EqualFold(known, name) {
+			return m.props[i].value, true
 		}
 	}
 	return "", false
@@ -263,10 +272,13 @@ func (m *message) appendHeaders(dst []byte, auth *authTexts, without []compiledE
 	}
 	for i := range m.props {
 		p := &m.props[i]
-		if p.code > 0 {
+		name, application := p.application()
+		switch {
+		case application && replaced(name, without):
+		case p.code > 0:
 			dst = appendCoded(dst, p.code, p.value)
-		} else if !replaced(p.name, without) {
-			dst = appendProperty(dst, p.name, p.value)
+		default:
+			dst = appendProperty(dst, name, p.value)
 		}
 	}
 	return dst
@@ -299,7 +311,7 @@ func reservedHeader(name string) bool {
 			return true
 		}
 	}
-	for _, reserved := range &headerNames {
+	for _, reserved := range reservedNames {
 		if len(name) == len(reserved) && strings.EqualFold(name, reserved) {
 			return true
 		}

@@ -95,12 +95,11 @@ func (s *shelf) scan(prefix, after string, visit func(name string, v []byte) (bo
 func (s *shelf) take(d *Devices, e *Effects, topic uint32) {
 	for _, name := range slices.Sorted(maps.Keys(s.touched)) {
 		v := s.changed[name]
-		d.scratch = append(d.scratch[:0], v...)
 		b := e.room()
 		from := len(b)
 		b = append(append(b, '/'), name...)
 		mid := len(b)
-		b = append(b, d.scratch...)
+		b = append(b, v...)
 		e.done(topic, b, from, mid)
 		e.alongside()
 		if v == nil {

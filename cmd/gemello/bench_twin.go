@@ -11,10 +11,20 @@ import (
 func (a *app) newBenchTwinCmd() *cobra.Command {
 	o := bench.TwinOptions{}
 	cmd := &cobra.Command{Use: "twin", Short: "Reported patches over MQTT, in turn with telemetry and with twins read over REST"}
+	bulk := 0
+	var logArgs []string
 	onNode(cmd, nodeOptions{&o.Binary, &o.Dir, &o.Host, &o.ServeArgs}, func(ctx context.Context) error {
+		if bulk > 0 {
+			return bench.TwinBulk(ctx, bench.TwinBulkOptions{
+				Binary: o.Binary, Dir: o.Dir, Host: o.Host, Devices: o.Connections, Patches: bulk, Patch: o.Patch,
+				Rounds: o.Rounds, ServeArgs: o.ServeArgs, LogArgs: logArgs,
+			}, a.stdout)
+		}
 		return bench.Twin(ctx, o, a.stdout)
 	})
 	f := cmd.Flags()
+	f.IntVar(&bulk, "bulk", 0, "instead append so many patches to the device log itself, a round")
+	f.StringArrayVar(&logArgs, "log-arg", nil, "with --bulk: further argument of gemello log")
 	f.IntVar(&o.Connections, "devices", 1000, "devices, each with a connection")
 	f.IntVar(&o.Window, "window", 4, "patches or messages in flight a client")
 	f.IntVar(&o.Patch, "patch", 200, "bytes of a patch")

@@ -47,7 +47,8 @@ func newLogCmd(a *app) *cobra.Command {
 	fs.StringVar(&f.logging.Level, "log-level", "info", "debug, info, warn or error")
 	fs.DurationVar(&f.housekeeping, "housekeeping", 0, "pause between rounds of retention and compaction; 0: the default")
 	fs.DurationVar(&f.syncDelay, "sync-delay", 0, "what a sync takes at least")
-	for _, name := range []string{"housekeeping", "sync-delay"} {
+	fs.StringVar(&f.cpuProfile, "cpuprofile", "", "file for a CPU profile of the whole run")
+	for _, name := range []string{"housekeeping", "sync-delay", "cpuprofile"} {
 		_ = fs.MarkHidden(name) // for gemello verify and gemello bench
 	}
 	cmd.AddCommand(newLogToolCmds(a)...)
@@ -79,6 +80,7 @@ type logFlags struct {
 	data, listen, advertise string
 	auth, cert, key         string
 	metrics                 string
+	cpuProfile              string
 	retention               Duration
 	retentionBytes          Size
 	housekeeping, syncDelay time.Duration
@@ -99,6 +101,13 @@ func (f *logFlags) run(cmd *cobra.Command) error {
 	ctx, stop := interruptible(cmd.Context())
 	defer stop()
 	limitMemory(ctx, logMemory)
+	if f.cpuProfile != "" {
+		end, err := startCPUProfile(f.cpuProfile)
+		if err != nil {
+			return usagef("--cpuprofile: %v", err)
+		}
+		defer end()
+	}
 	stopMetrics, err := f.serveMetrics(&o)
 	if err != nil {
 		return err
