@@ -104,16 +104,20 @@ func (n *Node) readJob(ctx context.Context, id string) (*device.Job, error) {
 // jobParts returns what each partition knows of a job.
 func (n *Node) jobParts(ctx context.Context, id string) ([]partition.JobPart, error) {
 	parts := make([]partition.JobPart, len(n.devices))
-	for p, h := range n.devices {
+	for p := range parts {
 		var err error
-		if e := h.do(ctx, func(c core) { parts[p], err = c.(*devicesCore).JobPart(id) }); e != nil {
-			return nil, e
-		}
-		if err != nil {
+		if parts[p], err = n.jobPart(ctx, int32(p), id); err != nil {
 			return nil, err
 		}
 	}
 	return parts, nil
+}
+
+func (n *Node) jobPart(ctx context.Context, p int32, id string) (part partition.JobPart, err error) {
+	if e := n.devices[p].do(ctx, func(c core) { part, err = c.(*devicesCore).JobPart(id) }); e != nil {
+		return part, e
+	}
+	return part, err
 }
 
 func sumParts(parts []partition.JobPart) (sum device.JobCounts) {

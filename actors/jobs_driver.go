@@ -10,18 +10,21 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/gemello/gemello/actors/partition"
 	"github.com/gemello/gemello/device"
 )
 
 // Bounds of the work on jobs.
 const (
-	jobsAtOnce    = 10          // run beside each other; more wait in the order they were made
-	jobLook       = time.Second // how often jobs that are due are looked for
-	jobStepWindow = 256         // twin steps under way, a job
-	jobCallWindow = 128         // method calls under way, a job
-	jobRetry      = 2 * time.Second
-	jobPatience   = 5 * time.Second
+	jobsAtOnce     = 10          // run beside each other; more wait in the order they were made
+	jobLook        = time.Second // how often jobs that are due are looked for
+	jobStepWindow  = 1024        // twin steps under way, a job
+	jobCallWindow  = 512         // method calls under way, a job: those that a crash leaves in doubt
+	jobPartsAtOnce = 16
+	jobRetry       = 2 * time.Second
+	jobPatience    = 5 * time.Second
 )
 
 // jobDriver runs the jobs of the partitions that this node owns. All that it
@@ -237,21 +240,32 @@ func (r *jobRun) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for p := range int32(len(r.node.devices)) {
+	err = r.eachPart(ctx, func(ctx context.Context, p int32) error {
 		for {
 			part, err := r.part(ctx, p, partition.PartPick, body)
-			if errors.Is(err, device.ErrArgument) || errors.Is(err, device.ErrFormat) {
-				return r.step(ctx, device.JobActionHalt, err.Error())
-			}
 			if err != nil {
 				return err
 			}
 			if part.Picked || part.Closed != "" {
-				break
+				return nil
 			}
 		}
+	})
+	if errors.Is(err, device.ErrArgument) || errors.Is(err, device.ErrFormat) {
+		return r.step(ctx, device.JobActionHalt, err.Error())
 	}
-	return nil
+	return err
+}
+
+// eachPart works on all partitions beside each other: what it appends is answered
+// a round trip to the log later.
+func (r *jobRun) eachPart(ctx context.Context, work func(ctx context.Context, p int32) error) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(jobPartsAtOnce)
+	for p := range int32(len(r.node.devices)) {
+		g.Go(func() error { return work(ctx, p) })
+	}
+	return g.Wait()
 }
 
 // closing says how devices that have not been begun must end, "" while they may
@@ -267,18 +281,14 @@ func (r *jobRun) closing() string {
 }
 
 func (r *jobRun) close(ctx context.Context, how string) error {
-	for p := range int32(len(r.node.devices)) {
+	return r.eachPart(ctx, func(ctx context.Context, p int32) error {
 		for {
 			part, err := r.part(ctx, p, how, nil)
-			if err != nil {
+			if err != nil || part.Counts.Pending == 0 {
 				return err
 			}
-			if part.Counts.Pending == 0 {
-				break
-			}
 		}
-	}
-	return nil
+	})
 }
 
 // halted reports whether too many devices have failed: of those done, once ten
@@ -330,19 +340,19 @@ func (r *jobRun) settle(ctx context.Context) error {
 
 // forget drops the rows of a job, then the job.
 func (r *jobRun) forget(ctx context.Context) error {
-	for p := range int32(len(r.node.devices)) {
+	err := r.eachPart(ctx, func(ctx context.Context, p int32) error {
 		for {
-			before, err := r.node.jobParts(ctx, r.job.ID)
-			if err != nil {
+			before, err := r.node.jobPart(ctx, p, r.job.ID)
+			if err != nil || before == (partition.JobPart{}) {
 				return err
-			}
-			if before[p] == (partition.JobPart{}) {
-				break
 			}
 			if _, err := r.part(ctx, p, partition.PartForget, nil); err != nil {
 				return err
 			}
 		}
+	})
+	if err != nil {
+		return err
 	}
 	return r.step(ctx, device.JobActionForget, "")
 }
