@@ -340,13 +340,11 @@ func (n *nodeServers) addHTTP(g *actor.Group, name string, h http.Handler, t *tl
 			Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 5 * time.Minute, MaxHeaderBytes: 64 << 10,
 			ErrorLog: discardLog,
 		}
-		if t != nil {
-			server.TLSConfig = t.Clone()
-			server.TLSConfig.NextProtos = []string{"http/1.1"}
-		}
 		g.Add(func() error {
 			if t != nil {
-				return quiet(server.ServeTLS(socket, "", ""))
+				config := t.Clone()
+				config.NextProtos = []string{"http/1.1"}
+				return quiet(serveLenient(server, socket, config))
 			}
 			return quiet(server.Serve(socket))
 		}, func(error) {
