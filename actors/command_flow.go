@@ -2,7 +2,6 @@ package actors
 
 import (
 	"context"
-	"strconv"
 	"time"
 
 	"github.com/gemello/gemello/actors/partition"
@@ -11,18 +10,18 @@ import (
 	"github.com/gemello/gemello/persistence/eventlog"
 )
 
-// commandFlow is the delivery of commands to the current session: one batch at a
-// time, each locked by a record of the device log before it is sent. It belongs
-// to the device actor; all of it can be rebuilt from the queue.
+// commandFlow is the delivery of commands to the current session, each locked by
+// a record of the device log before it is sent. It belongs to the device actor;
+// all of it can be rebuilt from the queue.
 type commandFlow struct {
 	asking bool      // a receive is under way
-	more   bool      // commands wait beyond the batch
-	open   int       // commands of the batch that are not settled
-	since  time.Time // when the present step began
+	more   bool      // commands may wait that it does not cover
+	open   int       // commands that were given and not settled
+	since  time.Time // when the newest receive began
 }
 
-// commandBatch is how many commands a session is given at a time.
-const commandBatch = 16
+// commandWindow is how many commands a session is given before it settles some.
+const commandWindow = 16
 
 // commandsReceived is the core's answer to a receive.
 type commandsReceived struct {
@@ -38,30 +37,31 @@ type commandSettle struct {
 	done          func(error)
 }
 
-// askCommands fetches the next batch, unless one is under way. What a client does
-// not settle goes back to the queue when its lock ends, so an old batch holds up
-// nothing.
+// askCommands fetches what the window has room for, unless a receive is under way.
+// What a client does not settle goes back to the queue when its lock ends, so a
+// full window, or an answer that never comes, holds up nothing for longer.
 func (d *deviceActor) askCommands() {
 	f := &d.commands
 	if d.current == nil || !d.ready[ingest.FeatureCommands] {
 		return
 	}
 	now := d.node.now()
-	if (f.asking || f.open > 0) && now.Sub(f.since) < device.CommandLock/2 {
+	if (f.asking || f.open >= commandWindow) && now.Sub(f.since) < d.node.options.Commands.Lock/2 {
 		f.more = true
 		return
 	}
-	*f = commandFlow{asking: true, since: now}
-	node, id, session := d.node, d.ref.Device, d.current.ID
-	ctx, cancel := context.WithTimeout(node.ctx, requestTimeout)
-	h := []eventlog.Header{
-		{Key: device.HeaderSession, Value: []byte(session)},
-		{Key: device.HeaderMax, Value: strconv.AppendInt(nil, commandBatch, 10)},
-		{Key: device.HeaderActor, Value: []byte("device:" + id)},
+	if f.open >= commandWindow {
+		f.open = 0
 	}
-	node.submit(ctx, device.KindReceive, id, nil, h, func(r partition.Reply) {
+	f.asking, f.more, f.since = true, false, now
+	node, ref, session := d.node, d.ref, d.current.ID
+	room := int64(commandWindow - f.open)
+	ctx, cancel := context.WithTimeout(node.ctx, requestTimeout)
+	h := append(node.receiveHeaders(ref, device.Audit{Actor: "device:" + ref.String()}, room),
+		eventlog.Header{Key: device.HeaderSession, Value: []byte(session)})
+	node.submit(ctx, device.KindReceive, ref.Device, nil, h, func(r partition.Reply) {
 		cancel()
-		node.sendLater(id, &commandsReceived{session, r}, 0)
+		node.sendLater(ref.String(), &commandsReceived{session, r}, 0)
 	})
 }
 
@@ -72,18 +72,16 @@ func (d *deviceActor) commandsReceived(m *commandsReceived) {
 	}
 	f.asking = false
 	if m.reply.Err != nil {
-		d.node.logger.Warn("receive commands", "device", d.ref.Device, "err", m.reply.Err)
+		d.node.logger.Warn("receive commands", "device", d.ref.String(), "err", m.reply.Err)
 		return
 	}
-	f.open, f.since = len(m.reply.Commands), d.node.now()
-	more := f.more || m.reply.Count > 0
-	f.more = more
+	f.open += len(m.reply.Commands)
+	f.more = f.more || m.reply.Count > 0
 	for i := range m.reply.Commands {
 		c := &m.reply.Commands[i]
 		d.current.Session.Command(ingest.Command{Lock: c.Lock, Bag: c.Bag, Body: c.Body})
 	}
-	if f.open == 0 && more && m.reply.Count > 0 {
-		f.more = false
+	if f.more {
 		d.askCommands()
 	}
 }
@@ -96,13 +94,13 @@ func (d *deviceActor) settleCommand(m *commandSettle) {
 	}
 	f := &d.commands
 	f.open = max(0, f.open-1)
-	h := append(settleHeaders(auditHeaders(m.audit), m.lock, m.outcome), eventlog.Header{Key: device.HeaderSession, Value: []byte(m.session)})
+	h := append(settleHeaders(controlHeaders(d.ref, m.audit), m.lock, m.outcome), eventlog.Header{Key: device.HeaderSession, Value: []byte(m.session)})
 	ctx, cancel := context.WithTimeout(d.node.ctx, requestTimeout)
 	d.node.submit(ctx, device.KindSettle, d.ref.Device, nil, h, func(r partition.Reply) {
 		cancel()
 		m.done(r.Err)
 	})
-	if f.open == 0 && f.more {
+	if f.more && f.open <= commandWindow/2 {
 		d.askCommands()
 	}
 }
@@ -110,6 +108,6 @@ func (d *deviceActor) settleCommand(m *commandSettle) {
 // SettleDelivery ends a delivery that was made to a session; done runs once, with
 // an error that wraps device.ErrLockLost when the session is not the current one
 // or the lock is not in force.
-func (n *Node) SettleDelivery(deviceID, session, lock string, o device.Outcome, a device.Audit, done func(error)) {
-	n.sendLater(deviceID, &commandSettle{session, lock, o, a, done}, 0)
+func (n *Node) SettleDelivery(ref device.Ref, session, lock string, o device.Outcome, a device.Audit, done func(error)) {
+	n.sendLater(ref.String(), &commandSettle{session, lock, o, a, done}, 0)
 }

@@ -20,7 +20,7 @@ func (n *Node) SendCommand(ctx context.Context, c device.NewCommand) (sequence i
 	if err := c.Validate(); err != nil {
 		return 0, err
 	}
-	h := append(auditHeaders(c.Audit), eventlog.Header{Key: device.HeaderSize, Value: strconv.AppendInt(nil, int64(c.Size), 10)})
+	h := append(controlHeaders(c.Ref(), c.Audit), eventlog.Header{Key: device.HeaderSize, Value: strconv.AppendInt(nil, int64(c.Size), 10)})
 	if c.Bag != "" {
 		h = append(h, eventlog.Header{Key: device.HeaderBag, Value: []byte(c.Bag)})
 	}
@@ -33,40 +33,54 @@ func (n *Node) SendCommand(ctx context.Context, c device.NewCommand) (sequence i
 	if !c.Expires.IsZero() {
 		h = append(h, eventlog.Header{Key: device.HeaderExpires, Value: strconv.AppendInt(nil, c.Expires.UnixMilli(), 10)})
 	}
+	rules := &n.options.Commands
+	h = appendRule(h, device.HeaderTTL, rules.TTL.Milliseconds(), device.CommandTTL.Milliseconds())
+	h = appendRule(h, device.HeaderDeliveries, int64(rules.MaxDeliveries), device.MaxDeliveries)
+	h = appendRule(h, device.HeaderFeedback, rules.FeedbackTTL.Milliseconds(), device.FeedbackTTL.Milliseconds())
 	r, err := n.call(ctx, device.KindCommand, c.DeviceID, c.Body, h)
 	return r.Offset, err
 }
 
-// Commands returns the heads of a device's queued commands, oldest first.
-func (n *Node) Commands(ctx context.Context, deviceID string) ([]device.Command, error) {
+// appendRule lets a rule of this hub go along in a record, unless it is what the
+// cores take for granted.
+func appendRule(h []eventlog.Header, name string, v, usual int64) []eventlog.Header {
+	if v == usual {
+		return h
+	}
+	return append(h, eventlog.Header{Key: name, Value: strconv.AppendInt(nil, v, 10)})
+}
+
+// Commands returns the heads of the queued commands of a device or module, oldest
+// first.
+func (n *Node) Commands(ctx context.Context, ref device.Ref) ([]device.Command, error) {
 	var list []device.Command
 	var doc *partition.Device
 	var err error
-	if e := n.devicesDo(ctx, deviceID, func(d *partition.Devices) {
-		if doc, err = d.Get(device.Ref{Device: deviceID}); doc != nil {
+	if e := n.devicesDo(ctx, ref.Device, func(d *partition.Devices) {
+		if doc, err = d.Get(ref); doc != nil {
 			list = doc.Queue.Commands()
 		}
 	}); e != nil {
 		return nil, e
 	}
 	if err == nil && doc == nil {
-		err = (device.Ref{Device: deviceID}).NotFound()
+		err = ref.NotFound()
 	}
 	return list, err
 }
 
-// PurgeCommands ends all commands of a device and returns how many.
-func (n *Node) PurgeCommands(ctx context.Context, deviceID string, a device.Audit) (int, error) {
-	r, err := n.call(ctx, device.KindPurge, deviceID, nil, auditHeaders(a))
+// PurgeCommands ends all commands of a device or module and returns how many.
+func (n *Node) PurgeCommands(ctx context.Context, ref device.Ref, a device.Audit) (int, error) {
+	r, err := n.call(ctx, device.KindPurge, ref.Device, nil, controlHeaders(ref, a))
 	return r.Count, err
 }
 
 // ReceiveCommand gives a device that polls its next command, under a lock of its
 // own; nil when none waits. A device without commands costs no record.
 func (n *Node) ReceiveCommand(ctx context.Context, deviceID string, a device.Audit) (*device.Delivery, error) {
-	waits := false
+	ref, waits := device.Ref{Device: deviceID}, false
 	if err := n.devicesDo(ctx, deviceID, func(d *partition.Devices) {
-		doc, err := d.Get(device.Ref{Device: deviceID})
+		doc, err := d.Get(ref)
 		waits = err != nil || doc != nil && doc.Queue.Len() > 0
 	}); err != nil {
 		return nil, err
@@ -74,11 +88,16 @@ func (n *Node) ReceiveCommand(ctx context.Context, deviceID string, a device.Aud
 	if !waits {
 		return nil, nil
 	}
-	r, err := n.call(ctx, device.KindReceive, deviceID, nil, append(auditHeaders(a), eventlog.Header{Key: device.HeaderMax, Value: []byte("1")}))
+	r, err := n.call(ctx, device.KindReceive, deviceID, nil, n.receiveHeaders(ref, a, 1))
 	if err != nil || len(r.Commands) == 0 {
 		return nil, err
 	}
 	return &r.Commands[0], nil
+}
+
+func (n *Node) receiveHeaders(ref device.Ref, a device.Audit, most int64) []eventlog.Header {
+	h := append(controlHeaders(ref, a), eventlog.Header{Key: device.HeaderMax, Value: strconv.AppendInt(nil, most, 10)})
+	return appendRule(h, device.HeaderLockTime, n.options.Commands.Lock.Milliseconds(), device.CommandLock.Milliseconds())
 }
 
 // SettleCommand ends a delivery that ReceiveCommand began. The error wraps
@@ -135,7 +154,7 @@ func (n *Node) SettleFeedback(ctx context.Context, lock string, o device.Outcome
 	return fmt.Errorf("%w: %.64q", device.ErrLockLost, lock)
 }
 
-// dueLook appends a record for each device in whose queue something is due. One
+// dueLook appends a record for each device or module in whose queue something is due. One
 // look is under way at a time, as the appender may make it wait.
 type dueLook struct {
 	node *Node
@@ -147,8 +166,8 @@ const maxDue = 256
 
 func (l *dueLook) look(c core) {
 	n := l.node
-	ids := c.(*devicesCore).Due(windows.TickOf(n.now()), maxDue)
-	if len(ids) == 0 || !l.busy.CompareAndSwap(false, true) {
+	keys := c.(*devicesCore).Due(windows.TickOf(n.now()), maxDue)
+	if len(keys) == 0 || !l.busy.CompareAndSwap(false, true) {
 		return
 	}
 	n.hosts.Add(1) // the host that looks counts, too, so nobody waits in vain
@@ -157,9 +176,10 @@ func (l *dueLook) look(c core) {
 		defer l.busy.Store(false)
 		ctx, cancel := context.WithTimeout(n.ctx, 10*time.Second)
 		defer cancel()
-		for _, id := range ids {
-			r := &eventlog.Record{Topic: n.topics.deviceLog, Key: []byte(id),
-				Headers: []eventlog.Header{{Key: device.HeaderKind, Value: []byte(device.KindDue)}, {Key: device.HeaderActor, Value: []byte("hub")}}}
+		for _, key := range keys {
+			ref := device.ParseKey(key)
+			r := &eventlog.Record{Topic: n.topics.deviceLog, Key: []byte(ref.Device),
+				Headers: append(controlHeaders(ref, device.Audit{Actor: "hub"}), eventlog.Header{Key: device.HeaderKind, Value: []byte(device.KindDue)})}
 			n.append(ctx, r, func(err error) {
 				if err != nil && n.ctx.Err() == nil {
 					n.logger.Warn("append what is due", "err", err)

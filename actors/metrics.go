@@ -35,6 +35,7 @@ type metrics struct {
 	stores        *store.Metrics // nil counts nothing
 	methods       *methodMetrics
 	routing       *routingMetrics
+	commands      *commandMetrics
 	jobSteps      *prometheus.CounterVec // job_devices_total{status}
 	webhooks      *webhookMetrics
 	live          *liveMetrics
@@ -68,6 +69,7 @@ func newMetrics(r prometheus.Registerer, now func() time.Time) *metrics {
 		pipeSuspended: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "pipe_suspended", Help: "1 while a pipeline is suspended by its sink."}, pipe),
 		methods:       newMethodMetrics(),
 		routing:       newRoutingMetrics(),
+		commands:      newCommandMetrics(),
 		jobSteps:      prometheus.NewCounterVec(prometheus.CounterOpts{Name: "job_devices_total", Help: "Devices of jobs that this node's driver has brought to an outcome."}, []string{"status"}),
 		webhooks:      newWebhookMetrics(),
 		live:          newLiveMetrics(),
@@ -79,6 +81,7 @@ func newMetrics(r prometheus.Registerer, now func() time.Time) *metrics {
 		r = prometheus.WrapRegistererWithPrefix("gemello_", r)
 		m.methods.register(r)
 		m.routing.register(r)
+		m.commands.register(r)
 		m.webhooks.register(r)
 		r.MustRegister(m.recordsIn, m.bytesIn, m.rowsOut, m.commitSeconds, m.replayed, m.terms, m.fences, m.stateBytes, m.retention,
 			m.busy, m.pipeCounters, m.pipeRows, m.pipeDelay, m.pipeWindows, m.pipeKeys, m.pipeState, m.pipeSuspended, m.jobSteps)
@@ -92,6 +95,7 @@ func (m *metrics) observe(kind string, p int32, f *partition.Figures) {
 	part := strconv.Itoa(int(p))
 	if kind == "devices" {
 		m.routing.observe(p, &f.Routing)
+		m.commands.observe(p, &f.Commands)
 	}
 	for i := range f.Pipelines {
 		n := &f.Pipelines[i]

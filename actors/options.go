@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/gemello/gemello/actors/partition"
+	"github.com/gemello/gemello/device"
 	"github.com/gemello/gemello/persistence/eventlog"
 	"github.com/gemello/gemello/persistence/store"
 	"github.com/gemello/gemello/windows"
@@ -67,6 +68,7 @@ type Options struct {
 	Reader   eventlog.ReaderOptions   // bounds of what is fetched ahead
 
 	Routing  partition.RoutingLimits // zero values: Azure's
+	Commands device.CommandRules     // zero values: Azure's
 	Webhooks WebhookOptions
 	Live     LiveOptions // bounds of live queries
 
@@ -97,6 +99,7 @@ func (o Options) EnsureDefaults() Options {
 	set(&o.Reader.MaxBytes, 4<<20)
 	set(&o.Reader.MaxPartitionBytes, 512<<10)
 	o.Webhooks = o.Webhooks.orDefaults()
+	o.Commands = o.Commands.OrDefaults()
 	set(&o.ReleaseTimeout, 10*time.Second)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

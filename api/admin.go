@@ -252,7 +252,7 @@ func (a *Admin) routes(c *call) map[string]adminOperation {
 			"PATCH": {"patch_twin", noHub, a.patchTwin},
 			"PUT":   {"replace_twin", noHub, a.patchTwin},
 		}
-	case n == 5 && c.word(2, "devices") && c.word(4, "commands"):
+	case n == 5 && c.word(2, "devices") && c.word(4, "commands"), n == 7 && c.word(2, "devices") && c.word(4, "modules") && c.word(6, "commands"):
 		none := a.o.Commands == nil
 		return map[string]adminOperation{
 			"GET":    {"list_commands", none, a.listCommands},

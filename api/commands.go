@@ -20,10 +20,10 @@ import (
 type Commands interface {
 	// SendCommand returns the sequence number of the queued command.
 	SendCommand(ctx context.Context, c device.NewCommand) (int64, error)
-	// Commands lists what is queued for a device, oldest first.
-	Commands(ctx context.Context, deviceID string) ([]device.Command, error)
-	// PurgeCommands ends all commands of a device and says how many.
-	PurgeCommands(ctx context.Context, deviceID string, a device.Audit) (int, error)
+	// Commands lists what is queued for a device or module, oldest first.
+	Commands(ctx context.Context, ref device.Ref) ([]device.Command, error)
+	// PurgeCommands ends all commands of a device or module and says how many.
+	PurgeCommands(ctx context.Context, ref device.Ref, a device.Audit) (int, error)
 	// ReceiveFeedback locks feedback; nil when there is none.
 	ReceiveFeedback(ctx context.Context, a device.Audit) (*device.FeedbackBatch, error)
 	// SettleFeedback ends a lock, or says ErrLockLost.
@@ -48,8 +48,8 @@ type commandInput struct {
 }
 
 // command builds the command with its property bag (azure-iot-wire 2.3).
-func (in *commandInput) command(id string) (device.NewCommand, error) {
-	c := device.NewCommand{DeviceID: id, MessageID: in.MessageID, Content: device.Content{Body: []byte(in.Body)}}
+func (in *commandInput) command(ref device.Ref) (device.NewCommand, error) {
+	c := device.NewCommand{DeviceID: ref.Device, ModuleID: ref.Module, MessageID: in.MessageID, Content: device.Content{Body: []byte(in.Body)}}
 	var err error
 	if in.BodyBase64 != "" {
 		if in.Body != "" {
@@ -102,7 +102,7 @@ const maxCommandBag = 7 << 10
 func escapeBag(s string) string { return strings.ReplaceAll(url.QueryEscape(s), "+", "%20") }
 
 func (a *Admin) sendCommand(ctx context.Context, c *call) error {
-	id, err := c.adminDevice()
+	ref, err := c.adminRef()
 	if err != nil {
 		return err
 	}
@@ -110,7 +110,7 @@ func (a *Admin) sendCommand(ctx context.Context, c *call) error {
 	if err := c.decode(maxCommandBody, &in); err != nil {
 		return err
 	}
-	cmd, err := in.command(id)
+	cmd, err := in.command(ref)
 	if err != nil {
 		return err
 	}
@@ -137,11 +137,11 @@ type commandJSON struct {
 }
 
 func (a *Admin) listCommands(ctx context.Context, c *call) error {
-	id, err := c.adminDevice()
+	ref, err := c.adminRef()
 	if err != nil {
 		return err
 	}
-	list, err := a.o.Commands.Commands(ctx, id)
+	list, err := a.o.Commands.Commands(ctx, ref)
 	if err != nil {
 		return err
 	}
@@ -166,31 +166,30 @@ type purged struct {
 }
 
 func (a *Admin) purgeCommands(ctx context.Context, c *call) error {
-	id, err := c.adminDevice()
+	ref, err := c.adminRef()
 	if err != nil {
 		return err
 	}
-	n, err := a.o.Commands.PurgeCommands(ctx, id, c.audit)
+	return c.purgeCommands(ctx, a.o.Commands, ref)
+}
+
+func (c *call) purgeCommands(ctx context.Context, hub Commands, ref device.Ref) error {
+	n, err := hub.PurgeCommands(ctx, ref, c.audit)
 	if err != nil {
 		return err
 	}
-	return c.reply(http.StatusOK, marshal(purged{Total: n, DeviceID: id}))
+	answer := purged{Total: n, DeviceID: ref.Device}
+	if ref.Module != "" {
+		answer.ModuleID = &ref.Module
+	}
+	return c.reply(http.StatusOK, marshal(answer))
 }
 
 func (s *Service) purgeCommands(ctx context.Context, c *call) error {
 	if s.commands == nil {
 		return ErrNotYet
 	}
-	return c.forRef(func(ref device.Ref) error {
-		if ref.Module != "" {
-			return ErrNotYet
-		}
-		n, err := s.commands.PurgeCommands(ctx, ref.Device, c.audit)
-		if err != nil {
-			return err
-		}
-		return c.reply(http.StatusOK, marshal(purged{Total: n, DeviceID: ref.Device}))
-	})
+	return c.forRef(func(ref device.Ref) error { return c.purgeCommands(ctx, s.commands, ref) })
 }
 
 // isFeedback reports whether the path is below the feedback of commands.

@@ -30,7 +30,7 @@ func TestACommandOfTheAdminAPI(t *testing.T) {
 			"%24.exp=2026-01-02T03%3A04%3A05.0000000Z&%24.mid=m%201&iothub-ack=full&a=1%2F%2B&b=2", 28 + 3 + 14 + 4 + 2, nil,
 		},
 	} {
-		got, err := c.in.command("d1")
+		got, err := c.in.command(device.Ref{Device: "d1"})
 		if !errors.Is(err, c.err) || c.err == nil && err != nil {
 			t.Errorf("%s: %v, want %v", name, err, c.err)
 		} else if err == nil && (got.Bag != c.bag || got.Size != c.size) {

@@ -169,7 +169,8 @@ func (s *Service) route(c *call) (operation, error) {
 		if allowed = s.digitalTwins(c); allowed == nil {
 			return operation{}, errRoute
 		}
-	case len(c.path) == 3 && c.word(0, "devices") && c.word(2, "commands"):
+	case len(c.path) == 3 && c.word(0, "devices") && c.word(2, "commands"),
+		len(c.path) == 5 && c.word(0, "devices") && c.word(2, "modules") && c.word(4, "commands"):
 		allowed = methods{http.MethodDelete: {"purge_commands", credential.ServiceConnect, s.purgeCommands}}
 	case c.isFeedback() && len(c.path) == 3:
 		allowed = methods{http.MethodGet: {"receive_feedback", credential.ServiceConnect, s.receiveFeedback}}

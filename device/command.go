@@ -1,6 +1,7 @@
 package device
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -14,7 +15,51 @@ const (
 	CommandTTL      = time.Hour       // of a command that names no expiry
 	MaxCommandTTL   = 48 * time.Hour  // that a later expiry is cut to
 	CommandLock     = 1 * time.Minute // how long a device has to settle what it was given
+	FeedbackTTL     = time.Hour       // how long feedback waits for a service
 )
+
+// CommandRules are what a hub sets about its commands; zero values are the
+// defaults. They go along in the records of the device log, so that a change of
+// them changes nothing that was sent before.
+type CommandRules struct {
+	TTL           time.Duration // 1 min to MaxCommandTTL; 0: CommandTTL
+	MaxDeliveries int           // 1 to 100; 0: MaxDeliveries
+	Lock          time.Duration // 5 s to 300 s; 0: CommandLock
+	FeedbackTTL   time.Duration // 1 min to MaxCommandTTL; 0: FeedbackTTL
+}
+
+// maxDeliveries is the most that CommandRules.MaxDeliveries may be.
+const maxDeliveries = 100
+
+// OrDefaults returns r with zero values replaced.
+func (r CommandRules) OrDefaults() CommandRules {
+	return CommandRules{
+		cmp.Or(r.TTL, CommandTTL), cmp.Or(r.MaxDeliveries, MaxDeliveries),
+		cmp.Or(r.Lock, CommandLock), cmp.Or(r.FeedbackTTL, FeedbackTTL),
+	}
+}
+
+// Validate checks the bounds of all that is not zero (azure-iot-wire 11). The
+// error wraps ErrArgument.
+func (r CommandRules) Validate() error {
+	for _, d := range [...]struct {
+		what     string
+		v        time.Duration
+		from, to time.Duration
+	}{
+		{"time to live", r.TTL, time.Minute, MaxCommandTTL},
+		{"lock time", r.Lock, 5 * time.Second, 300 * time.Second},
+		{"time to live of feedback", r.FeedbackTTL, time.Minute, MaxCommandTTL},
+	} {
+		if d.v != 0 && (d.v < d.from || d.v > d.to) {
+			return fmt.Errorf("%w: %s of %v, allowed are %v to %v", ErrArgument, d.what, d.v, d.from, d.to)
+		}
+	}
+	if n := r.MaxDeliveries; n < 0 || n > maxDeliveries {
+		return fmt.Errorf("%w: %d deliveries, allowed are 1 to %d", ErrArgument, n, maxDeliveries)
+	}
+	return nil
+}
 
 // Ack says which ends of a command the sender wants to hear of.
 type Ack uint8
@@ -111,6 +156,10 @@ type Command struct {
 	Expires    time.Time
 	Deliveries int
 
+	// MaxDeliveries and FeedbackTTL are the hub's rules of when it was sent.
+	MaxDeliveries int
+	FeedbackTTL   time.Duration
+
 	// Lock is the token of the delivery under way, empty while the command waits
 	// for one. Session is whose delivery it is; a poll over HTTP has none.
 	Lock, Session string
@@ -144,9 +193,10 @@ type Delivery struct {
 // NewCommand asks for a command to be queued.
 type NewCommand struct {
 	DeviceID  string
+	ModuleID  string // of the device; empty for the device itself
 	MessageID string
 	Ack       Ack
-	Expires   time.Time // zero: CommandTTL after arrival
+	Expires   time.Time // zero: as the hub's rules say
 	Size      int       // bytes, as the limit counts them
 	Content
 	Audit Audit
@@ -160,8 +210,11 @@ func (n *NewCommand) Validate() error {
 	case len(n.MessageID) > MaxMessageID:
 		return fmt.Errorf("%w: the message id has %d bytes, %d are allowed", ErrArgument, len(n.MessageID), MaxMessageID)
 	}
-	return ValidID(n.DeviceID)
+	return n.Ref().Valid()
 }
+
+// Ref names whom the command is for.
+func (n *NewCommand) Ref() Ref { return Ref{n.DeviceID, n.ModuleID} }
 
 // MaxMessageID bounds a command's message id, in bytes.
 const MaxMessageID = 128

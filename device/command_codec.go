@@ -3,11 +3,12 @@ package device
 import (
 	"encoding/binary"
 	"fmt"
+	"time"
 )
 
 // Versions of the stored forms (docs/format/device-state.md).
 const (
-	queueFormat   = 1
+	queueFormat   = 2
 	contentFormat = 1
 )
 
@@ -24,6 +25,8 @@ func (q *CommandQueue) AppendBinary(dst []byte) ([]byte, error) {
 		dst = binary.AppendUvarint(dst, uint64(ticks(c.Enqueued)))
 		dst = binary.AppendUvarint(dst, uint64(ticks(c.Expires)))
 		dst = binary.AppendUvarint(dst, uint64(c.Deliveries))
+		dst = binary.AppendUvarint(dst, uint64(c.MaxDeliveries))
+		dst = binary.AppendUvarint(dst, uint64(c.FeedbackTTL/time.Millisecond))
 		dst = appendText(dst, c.Lock)
 		dst = appendText(dst, c.Session)
 		dst = binary.AppendUvarint(dst, uint64(ticks(c.LockedUntil)))
@@ -49,8 +52,11 @@ func (q *CommandQueue) UnmarshalBinary(b []byte) error {
 		c := Command{Sequence: d.positive(), MessageID: d.string(), Ack: Ack(d.byte()), Size: int(d.positive())}
 		c.Enqueued, c.Expires = d.time(), d.time()
 		c.Deliveries = int(d.positive())
+		c.MaxDeliveries = int(d.positive())
+		ms := d.positive()
+		c.FeedbackTTL = time.Duration(ms) * time.Millisecond
 		c.Lock, c.Session, c.LockedUntil = d.string(), d.string(), d.time()
-		if c.Ack > AckFull {
+		if c.Ack > AckFull || c.MaxDeliveries > maxDeliveries || ms > MaxCommandTTL.Milliseconds() {
 			d.fail()
 		}
 		items = append(items, c)

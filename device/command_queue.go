@@ -1,6 +1,7 @@
 package device
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 )
@@ -57,6 +58,7 @@ func (q *CommandQueue) Send(c Command, now time.Time) error {
 	case c.Expires.After(latest):
 		c.Expires = latest
 	}
+	c.MaxDeliveries, c.FeedbackTTL = cmp.Or(c.MaxDeliveries, MaxDeliveries), cmp.Or(c.FeedbackTTL, FeedbackTTL)
 	c.Deliveries, c.Lock, c.Session, c.LockedUntil = 0, "", "", time.Time{}
 	q.items = append(q.items[:len(q.items):len(q.items)], c)
 	return nil
@@ -84,8 +86,8 @@ func (q *CommandQueue) Advance(now time.Time) []EndedCommand {
 
 // Receive locks the first commands that wait, up to max of them and up to size
 // bytes, but at least one, and returns their heads. token makes the lock of the
-// i-th.
-func (q *CommandQueue) Receive(session string, now time.Time, max, size int, token func(i int) string) []Command {
+// i-th, which is in force for the given time.
+func (q *CommandQueue) Receive(session string, now time.Time, lock time.Duration, max, size int, token func(i int) string) []Command {
 	var out []Command
 	sum := 0
 	q.filter(func(c *Command) CommandEnd {
@@ -94,7 +96,7 @@ func (q *CommandQueue) Receive(session string, now time.Time, max, size int, tok
 		}
 		sum += c.Size
 		c.Deliveries++
-		c.Lock, c.Session, c.LockedUntil = token(len(out)), session, now.Add(CommandLock)
+		c.Lock, c.Session, c.LockedUntil = token(len(out)), session, now.Add(lock)
 		out = append(out, *c)
 		return ""
 	})
@@ -143,7 +145,7 @@ func (q *CommandQueue) Purge() []EndedCommand {
 // release puts a command back into the queue, unless it was delivered too often.
 func (c *Command) release() CommandEnd {
 	c.Lock, c.Session, c.LockedUntil = "", "", time.Time{}
-	if c.Deliveries >= MaxDeliveries {
+	if c.Deliveries >= c.MaxDeliveries {
 		return EndDeliveries
 	}
 	return ""

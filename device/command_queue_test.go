@@ -36,19 +36,19 @@ func sequences(list []Command) (out []int64) {
 func TestCommandsAreDeliveredInTheOrderOfSending(t *testing.T) {
 	var q CommandQueue
 	sendN(t, &q, 5)
-	if got := sequences(q.Receive("s", at(1), 2, 1000, tokens("a"))); !slices.Equal(got, []int64{0, 1}) {
+	if got := sequences(q.Receive("s", at(1), CommandLock, 2, 1000, tokens("a"))); !slices.Equal(got, []int64{0, 1}) {
 		t.Fatalf("received %v", got)
 	}
-	if got := sequences(q.Receive("s", at(1), 10, 25, tokens("b"))); !slices.Equal(got, []int64{2, 3}) {
+	if got := sequences(q.Receive("s", at(1), CommandLock, 10, 25, tokens("b"))); !slices.Equal(got, []int64{2, 3}) {
 		t.Fatalf("received %v within 25 bytes", got)
 	}
-	if got := sequences(q.Receive("s", at(1), 10, 1, tokens("c"))); !slices.Equal(got, []int64{4}) {
+	if got := sequences(q.Receive("s", at(1), CommandLock, 10, 1, tokens("c"))); !slices.Equal(got, []int64{4}) {
 		t.Fatalf("one command is always given, got %v", got)
 	}
 	if _, err := q.Settle("s", "a0", OutcomeAbandon); err != nil {
 		t.Fatal(err)
 	}
-	got := q.Receive("s", at(2), 10, 1000, tokens("d"))
+	got := q.Receive("s", at(2), CommandLock, 10, 1000, tokens("d"))
 	if !slices.Equal(sequences(got), []int64{0}) || got[0].Deliveries != 2 {
 		t.Fatalf("after abandon %+v", got)
 	}
@@ -60,7 +60,7 @@ func TestTheFiftyFirstCommandIsRefused(t *testing.T) {
 	if err := q.Send(Command{}, at(0)); !errors.Is(err, ErrQueueFull) {
 		t.Fatalf("err %v", err)
 	}
-	q.Receive("", at(0), 1, 1, tokens("l"))
+	q.Receive("", at(0), CommandLock, 1, 1, tokens("l"))
 	if err := q.Send(Command{}, at(0)); !errors.Is(err, ErrQueueFull) {
 		t.Fatalf("a locked command still counts: %v", err)
 	}
@@ -100,7 +100,7 @@ func TestALockedCommandExpiresWhenItsLockEnds(t *testing.T) {
 	if err := q.Send(Command{Expires: at(10)}, at(0)); err != nil {
 		t.Fatal(err)
 	}
-	q.Receive("s", at(9), 1, 1, tokens("l"))
+	q.Receive("s", at(9), CommandLock, 1, 1, tokens("l"))
 	if ended := q.Advance(at(68)); len(ended) > 0 {
 		t.Fatalf("ended under its lock: %v", ended)
 	}
@@ -124,7 +124,7 @@ func TestADeliveryEndsOnlyWithItsOwnLockAndSession(t *testing.T) {
 	} {
 		var q CommandQueue
 		sendN(t, &q, 1)
-		q.Receive("s", at(0), 1, 1, tokens("l"))
+		q.Receive("s", at(0), CommandLock, 1, 1, tokens("l"))
 		_, err := q.Settle(c.session, c.lock, OutcomeComplete)
 		if errors.Is(err, ErrLockLost) != c.lost || (q.Len() == 0) == c.lost {
 			t.Errorf("%s: %v, %d left", name, err, q.Len())
@@ -148,7 +148,7 @@ func TestDeliveriesAreLimitedHoweverTheyEnd(t *testing.T) {
 		sendN(t, &q, 1)
 		for i := range MaxDeliveries {
 			now := at(i * 61)
-			if got := q.Receive("s", now, 1, 1, tokens("l")); len(got) != 1 || got[0].Deliveries != i+1 {
+			if got := q.Receive("s", now, CommandLock, 1, 1, tokens("l")); len(got) != 1 || got[0].Deliveries != i+1 {
 				t.Fatalf("%s: delivery %d: %+v", name, i, got)
 			}
 			ended := undo(&q, now)
@@ -164,11 +164,11 @@ func TestDeliveriesAreLimitedHoweverTheyEnd(t *testing.T) {
 func TestALostConnectionKeepsTheLocksOfPollsAndOfItself(t *testing.T) {
 	var q CommandQueue
 	sendN(t, &q, 3)
-	q.Receive("", at(0), 1, 1, tokens("poll"))
-	q.Receive("old", at(0), 1, 1, tokens("old"))
-	q.Receive("new", at(0), 1, 1, tokens("new"))
+	q.Receive("", at(0), CommandLock, 1, 1, tokens("poll"))
+	q.Receive("old", at(0), CommandLock, 1, 1, tokens("old"))
+	q.Receive("new", at(0), CommandLock, 1, 1, tokens("new"))
 	q.Release("new")
-	if got := q.Receive("new", at(0), 10, 1000, tokens("again")); !slices.Equal(sequences(got), []int64{1}) {
+	if got := q.Receive("new", at(0), CommandLock, 10, 1000, tokens("again")); !slices.Equal(sequences(got), []int64{1}) {
 		t.Fatalf("released %v", got)
 	}
 }
@@ -270,7 +270,7 @@ func TestARandomRunEndsLikeAPlainModel(t *testing.T) {
 				seq++
 			case 3, 4:
 				want := m.waiting[:min(len(m.waiting), 1+r.IntN(3))]
-				got := q.Receive(session, now, max(1, len(want)), 1000, func(int) string {
+				got := q.Receive(session, now, CommandLock, max(1, len(want)), 1000, func(int) string {
 					lock++
 					given = append(given, fmt.Sprint(lock))
 					return fmt.Sprint(lock)
@@ -343,7 +343,7 @@ func TestAnEarlierCopyOfAQueueStaysAsItWas(t *testing.T) {
 	var q CommandQueue
 	sendN(t, &q, 3)
 	old := q
-	q.Receive("s", at(0), 1, 1, tokens("l"))
+	q.Receive("s", at(0), CommandLock, 1, 1, tokens("l"))
 	if _, err := q.Settle("s", "l0", OutcomeComplete); err != nil {
 		t.Fatal(err)
 	}
@@ -364,7 +364,7 @@ func FuzzCommandQueueBytes(f *testing.F) {
 	if err := q.Send(Command{Sequence: 41, MessageID: "m", Ack: AckFull, Size: 12}, at(0)); err != nil {
 		f.Fatal(err)
 	}
-	q.Receive("s", at(1), 1, 1, tokens("l"))
+	q.Receive("s", at(1), CommandLock, 1, 1, tokens("l"))
 	b, err := q.AppendBinary(nil)
 	if err != nil {
 		f.Fatal(err)

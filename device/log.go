@@ -20,6 +20,10 @@ const (
 	HeaderAck        = "ack"     // command: what feedback is asked for, absent for none
 	HeaderExpires    = "expires" // command: Unix milliseconds, absent for the default
 	HeaderMessageID  = "mid"     // command: its message id, absent when it has none
+	HeaderTTL        = "ttl"     // command: milliseconds that it waits when it has no expiry, absent for the default
+	HeaderDeliveries = "deliv"   // command: how often it is delivered at most, absent for the default
+	HeaderFeedback   = "fbttl"   // command: milliseconds that feedback on it waits, absent for the default
+	HeaderLockTime   = "locks"   // receive: milliseconds that the locks are in force, absent for the default
 	HeaderSize       = "size"    // command: bytes of body and properties as limits count them
 	HeaderMax        = "max"     // receive: how many commands at most
 	HeaderLock       = "lock"    // settle, feedback: the token of the delivery

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gemello/gemello/device"
 	"github.com/gemello/gemello/windows"
@@ -44,14 +45,14 @@ func (f *fleet) queued(id string) int {
 func (f *fleet) queue(b *strings.Builder, d *Device) {
 	f.t.Helper()
 	for _, c := range d.Queue.Commands() {
-		content, err := f.core.contents.get(contentKey(d.Identity.DeviceID, c.Sequence))
+		content, err := f.core.contents.get(contentKey(d.Identity.Ref(), c.Sequence))
 		if err != nil {
 			f.t.Fatal(err)
 		}
 		fmt.Fprintf(b, "  %d %q %q\n", c.Sequence, content.Bag, content.Body)
 	}
-	due, ok := f.core.due.times[d.Identity.DeviceID]
-	if ok != (d.Queue.Len() > 0) || ok && due != windows.TickOf(d.Queue.Next()) {
+	due, ok := f.core.due.times[d.Identity.Ref().Key()]
+	if ok != (d.Queue.Len() > 0) || ok && due != (scheduled{windows.TickOf(d.Queue.Next()), d.Queue.Len()}) {
 		f.t.Fatalf("due %v, %v with %d commands, next %v", due, ok, d.Queue.Len(), d.Queue.Next())
 	}
 }
@@ -59,6 +60,7 @@ func (f *fleet) queue(b *strings.Builder, d *Device) {
 // randomCommand applies one record about the queue of any device.
 func (f *fleet) randomCommand(r *rand.Rand) {
 	id, session := fmt.Sprintf("d%02d", r.IntN(3)), []string{"", "s0", "s1"}[r.IntN(3)]
+	module := []string{device.HeaderModule, "m1"}[:2*r.IntN(2)]
 	switch r.IntN(8) {
 	case 0, 1, 2:
 		headers := []string{device.HeaderBag, "a=b", device.HeaderAck, []string{"none", "full"}[r.IntN(2)]}
@@ -66,14 +68,14 @@ func (f *fleet) randomCommand(r *rand.Rand) {
 			until := (base + windows.Tick(len(f.log)+r.IntN(90))*windows.Second).Time().UnixMilli()
 			headers = append(headers, device.HeaderExpires, strconv.FormatInt(until, 10))
 		}
-		f.send(id, strings.Repeat("x", r.IntN(300)), headers...)
+		f.send(id, strings.Repeat("x", r.IntN(300)), append(headers, module...)...)
 	case 3, 4:
-		f.apply(device.KindReceive, id, "", device.HeaderSession, session, device.HeaderMax, strconv.Itoa(1+r.IntN(3)))
+		f.apply(device.KindReceive, id, "", append(module, device.HeaderSession, session, device.HeaderMax, strconv.Itoa(1+r.IntN(3)))...)
 	case 5:
 		lock := lockToken(2, int64(max(0, len(f.log)-1-r.IntN(9))), 0)
-		f.settle(id, session, lock, device.Outcome(r.IntN(3)))
+		f.apply(device.KindSettle, id, "", append(module, device.HeaderSession, session, device.HeaderLock, lock, device.HeaderOutcome, device.Outcome(r.IntN(3)).String())...)
 	case 6:
-		f.apply([]string{device.KindDue, device.KindPurge}[r.IntN(2)], id, "")
+		f.apply([]string{device.KindDue, device.KindPurge}[r.IntN(2)], id, "", module...)
 	case 7:
 		headers := []string{device.HeaderLock, lockToken(2, int64(max(0, len(f.log)-1-r.IntN(5))), 0), device.HeaderOutcome, device.Outcome(r.IntN(2)).String()}
 		f.apply(device.KindFeedback, id, "", headers[:r.IntN(2)*4]...)
@@ -124,6 +126,38 @@ func TestAQueueHasRoomForFifty(t *testing.T) {
 	wantErr(t, f.send("d1", "x"), nil)
 	wantErr(t, f.send("d1", "x", device.HeaderAck, "loud"), device.ErrArgument)
 	wantErr(t, f.apply(device.KindCommand, "d1", "long", device.HeaderSize, "1"), device.ErrArgument)
+}
+
+// What a hub sets about commands goes along in the records; a record that says
+// what no hub may is refused.
+func TestRulesOfCommandsComeFromTheirRecords(t *testing.T) {
+	f := newFleet(t)
+	f.apply(device.KindIdentity, "d1", change(t, "d1", "", 0))
+	at := int64(len(f.log))
+	wantErr(t, f.send("d1", "x", device.HeaderTTL, "90000", device.HeaderDeliveries, "1", device.HeaderFeedback, "60000", device.HeaderAck, "full"), nil)
+	arrival := base + windows.Tick(at)*windows.Second
+	if next := f.core.due.times["d1"].at; next != arrival+90*windows.Second {
+		t.Errorf("it waits until %v, sent at %v", next, arrival)
+	}
+	got := f.apply(device.KindReceive, "d1", "", device.HeaderMax, "1", device.HeaderLockTime, "5000").Commands
+	if len(got) != 1 || got[0].LockedUntil != (arrival+6*windows.Second).Time() {
+		t.Fatalf("received %+v", got)
+	}
+	wantErr(t, f.settle("d1", "", got[0].Lock, device.OutcomeAbandon), nil)
+	item := f.core.feedback.items[0]
+	if item.End != device.EndDeliveries || item.expires.Sub(item.Ended) != time.Minute {
+		t.Errorf("feedback %+v", item)
+	}
+	for _, h := range [][2]string{
+		{device.HeaderTTL, "59999"}, {device.HeaderTTL, "172800001"}, {device.HeaderTTL, "0"}, {device.HeaderTTL, "1h"},
+		{device.HeaderDeliveries, "0"}, {device.HeaderDeliveries, "101"}, {device.HeaderDeliveries, "-1"},
+		{device.HeaderFeedback, "1"}, {device.HeaderFeedback, "99999999999999999999"},
+	} {
+		wantErr(t, f.send("d1", "x", h[:]...), device.ErrArgument)
+	}
+	for _, v := range []string{"4999", "300001", "x"} {
+		wantErr(t, f.apply(device.KindReceive, "d1", "", device.HeaderMax, "1", device.HeaderLockTime, v), device.ErrArgument)
+	}
 }
 
 func TestALostSessionGivesItsCommandsBack(t *testing.T) {

@@ -12,18 +12,21 @@ import (
 )
 
 // contentKey names the content of a command in the state topic and, behind the
-// store's prefix, in the store (docs/format/device-state.md): the device id, an
-// empty module id, the letter c and the sequence number.
-func contentKey(id string, sequence int64) string {
-	b := append(make([]byte, 0, len(id)+11), id...)
-	b = append(b, 0, 0, 'c')
+// store's prefix, in the store (docs/format/device-state.md): the device id, the
+// module id, which may be empty, the letter c and the sequence number.
+func contentKey(ref device.Ref, sequence int64) string {
+	b := append(make([]byte, 0, len(ref.Device)+len(ref.Module)+11), ref.Device...)
+	b = append(b, 0)
+	b = append(b, ref.Module...)
+	b = append(b, 0, 'c')
 	return string(binary.BigEndian.AppendUint64(b, uint64(sequence)))
 }
 
 // isContentKey tells keys of contents in the state topic from those of devices.
 func isContentKey(key string) bool {
-	i := len(key) - 8 - 3
-	return i > 0 && strings.IndexByte(key, 0) == i && key[i:i+3] == "\x00\x00c"
+	did, rest, _ := strings.Cut(key, "\x00")
+	_, rest, ok := strings.Cut(rest, "\x00")
+	return ok && did != "" && len(rest) == 1+8 && rest[0] == 'c'
 }
 
 func storedContentKey(key string) []byte { return append([]byte{0, 1, 'q'}, key...) }

@@ -34,6 +34,7 @@ type Devices struct {
 	contents   contents
 	feedback   feedbackQueue
 	due        schedule
+	commands   CommandFigures
 	shelf      shelf
 	configs    configurations
 	jobs       map[string]*device.Job // some of the jobs that have devices here, as they were made
@@ -250,7 +251,7 @@ func (d *Devices) delete(r *Record) error {
 		if err := d.unconfigure(&modules[i]); err != nil {
 			return err
 		}
-		d.dropCommands(modules[i].Identity.Ref().Key(), &modules[i].Queue)
+		d.dropCommands(modules[i].Identity.Ref(), &modules[i].Queue)
 		d.put(modules[i].Identity.Ref().Key(), nil)
 		d.lifecycleEvent(r, &modules[i], operationDelete)
 	}
@@ -258,7 +259,7 @@ func (d *Devices) delete(r *Record) error {
 		return err
 	}
 	d.count(&doc.Entry, -1)
-	d.dropCommands(ref.Key(), &doc.Queue)
+	d.dropCommands(ref, &doc.Queue)
 	d.put(ref.Key(), nil)
 	d.lifecycleEvent(r, doc, operationDelete)
 	d.notifyIdentity(ref, doc.Modules)
@@ -491,6 +492,8 @@ func (d *Devices) Close() {}
 func (d *Devices) Report(f *Figures) {
 	f.Devices = d.counts.Total
 	f.Routing = d.router.report()
+	f.Commands = d.commands
+	f.Commands.Queued = int64(d.due.queued)
 }
 
 // Save writes all changes since the last Save. Those that are to go to the

@@ -139,6 +139,18 @@ func (f *fleet) all() string {
 		}
 		fmt.Fprintf(&b, "%s %x\n", list[i].Identity.DeviceID, enc)
 		f.queue(&b, got)
+		modules, _, err := f.core.Modules(list[i].Identity.DeviceID)
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		for j := range modules {
+			enc, err := appendDevice(nil, &modules[j])
+			if err != nil {
+				f.t.Fatal(err)
+			}
+			fmt.Fprintf(&b, " %s %x\n", modules[j].Identity.ModuleID, enc)
+			f.queue(&b, &modules[j])
+		}
 	}
 	for i := range f.core.feedback.items {
 		fmt.Fprintf(&b, "feedback %d %x\n", f.core.feedback.items[i].seq, f.core.feedback.items[i].append(nil))
@@ -323,7 +335,9 @@ func TestChangelogHasOneRecordADevice(t *testing.T) {
 func (f *fleet) randomRecord(r *rand.Rand) {
 	id := fmt.Sprintf("d%02d", r.IntN(20))
 	session := fmt.Sprintf("s%d", r.IntN(3))
-	switch r.IntN(14) {
+	switch r.IntN(15) {
+	case 14:
+		f.apply(device.KindIdentity, id, moduleChange(f.t, id, "m1", ""), device.HeaderModule, "m1")
 	case 9, 10, 11, 12, 13:
 		f.randomCommand(r)
 	case 0, 1:

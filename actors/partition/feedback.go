@@ -16,7 +16,6 @@ import (
 const (
 	maxFeedback        = 1000 // the oldest goes when there is more
 	maxFeedbackBatch   = 64
-	feedbackTTL        = time.Hour
 	feedbackLock       = time.Minute
 	feedbackDeliveries = 100
 )
@@ -25,6 +24,7 @@ const (
 type feedbackItem struct {
 	seq int64 // offset of the record that made it, and its place among those
 	device.Feedback
+	expires    time.Time
 	deliveries int
 	lock       string
 	until      time.Time
@@ -46,14 +46,14 @@ func (q *feedbackQueue) mark(seq int64) {
 	q.changed[seq], q.touched[seq] = true, true
 }
 
-func (q *feedbackQueue) add(offset int64, i int, now time.Time, f device.Feedback) {
+func (q *feedbackQueue) add(offset int64, i int, now time.Time, f device.Feedback, ttl time.Duration) {
 	q.advance(now)
 	if len(q.items) >= maxFeedback {
 		q.mark(q.items[0].seq)
 		q.items = q.items[1:]
 		q.dropped++
 	}
-	item := feedbackItem{seq: offset<<7 | int64(i), Feedback: f}
+	item := feedbackItem{seq: offset<<7 | int64(i), Feedback: f, expires: now.Add(ttl)}
 	q.items = append(q.items, item)
 	q.mark(item.seq)
 }
@@ -61,7 +61,7 @@ func (q *feedbackQueue) add(offset int64, i int, now time.Time, f device.Feedbac
 // advance ends locks and drops what is too old or was read too often.
 func (q *feedbackQueue) advance(now time.Time) {
 	q.items = slices.DeleteFunc(q.items, func(f feedbackItem) bool {
-		gone := !f.Ended.Add(feedbackTTL).After(now) || f.deliveries >= feedbackDeliveries && !f.until.After(now)
+		gone := !f.expires.After(now) || f.deliveries >= feedbackDeliveries && !f.until.After(now)
 		if gone {
 			q.mark(f.seq)
 		}
@@ -73,7 +73,7 @@ func (q *feedbackQueue) advance(now time.Time) {
 func (q *feedbackQueue) next(now time.Time) (deviceID string, ok bool) {
 	for i := range q.items {
 		f := &q.items[i]
-		if f.Ended.Add(feedbackTTL).After(now) && (f.lock == "" || !f.until.After(now)) {
+		if f.expires.After(now) && (f.lock == "" || !f.until.After(now)) {
 			return f.DeviceID, true
 		}
 	}
@@ -229,14 +229,18 @@ func (q *feedbackQueue) restore(seq int64, value []byte) error {
 	return nil
 }
 
+// feedbackFormat is the version of a stored item.
+const feedbackFormat = 2
+
 // append writes an item (docs/format/device-state.md).
 func (f *feedbackItem) append(dst []byte) []byte {
-	dst = append(dst, 1)
+	dst = append(dst, feedbackFormat)
 	for _, s := range [...]string{string(f.End), f.MessageID, f.DeviceID, f.GenerationID, f.lock} {
 		dst = binary.AppendUvarint(dst, uint64(len(s)))
 		dst = append(dst, s...)
 	}
 	dst = binary.AppendVarint(dst, int64(windows.TickOf(f.Ended)))
+	dst = binary.AppendVarint(dst, int64(windows.TickOf(f.expires)))
 	until := windows.Unset
 	if !f.until.IsZero() {
 		until = windows.TickOf(f.until)
@@ -247,7 +251,7 @@ func (f *feedbackItem) append(dst []byte) []byte {
 
 func decodeFeedback(seq int64, b []byte) (f feedbackItem, err error) {
 	bad := fmt.Errorf("%w: feedback", errCorrupt)
-	if len(b) == 0 || b[0] != 1 {
+	if len(b) == 0 || b[0] != feedbackFormat {
 		return f, fmt.Errorf("%w: version of feedback", errCorrupt)
 	}
 	b = b[1:]
@@ -262,7 +266,7 @@ func decodeFeedback(seq int64, b []byte) (f feedbackItem, err error) {
 		b = b[n+int(l):]
 	}
 	f.End = device.CommandEnd(end)
-	var ticks [2]int64
+	var ticks [3]int64
 	for i := range ticks {
 		v, n := binary.Varint(b)
 		if !shortest(b, n) {
@@ -271,7 +275,8 @@ func decodeFeedback(seq int64, b []byte) (f feedbackItem, err error) {
 		ticks[i], b = v, b[n:]
 	}
 	f.Ended = windows.Tick(ticks[0]).Time()
-	if until := windows.Tick(ticks[1]); until != windows.Unset {
+	f.expires = windows.Tick(ticks[1]).Time()
+	if until := windows.Tick(ticks[2]); until != windows.Unset {
 		f.until = until.Time()
 	}
 	v, n := binary.Uvarint(b)

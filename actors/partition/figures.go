@@ -8,6 +8,7 @@ type Figures struct {
 	Pipelines []PipelineFigures
 	Devices   int64 // identities kept
 	Routing   RoutingFigures
+	Commands  CommandFigures
 }
 
 // PipelineFigures are those of one pipeline on one partition.

@@ -8,14 +8,14 @@ import (
 	"github.com/gemello/gemello/windows"
 )
 
-// dueKey holds when time alone will change a device's queue, so that a restart
-// finds the queues without reading all devices.
+// dueKey holds when time alone will change the queue of a device or module and
+// how long it is, so that a restart finds the queues without reading all devices.
 func dueKey(id string) []byte { return append([]byte{0, 1, 'e'}, id...) }
 
 // schedule notes a document's next change by time.
 func (d *Devices) schedule(id string, doc *Device) {
 	if doc == nil {
-		delete(d.due.times, id)
+		d.due.drop(id)
 		return
 	}
 	d.due.set(id, &doc.Queue)
@@ -26,16 +26,17 @@ func (d *Devices) saveDue(b windows.Batch, id string, doc *Device) {
 		b.DeleteRange(dueKey(id), append(dueKey(id), 0))
 		return
 	}
-	b.Set(dueKey(id), binary.BigEndian.AppendUint64(nil, uint64(windows.TickOf(doc.Queue.Next()))))
+	v := binary.BigEndian.AppendUint64(nil, uint64(windows.TickOf(doc.Queue.Next())))
+	b.Set(dueKey(id), append(v, byte(doc.Queue.Len())))
 }
 
 // loadQueues reads what of the queues is always in memory.
 func (d *Devices) loadQueues() error {
 	err := d.o.State.Scan([]byte{0, 1, 'e'}, []byte{0, 1, 'e' + 1}, func(k, v []byte) error {
-		if len(v) != 8 {
+		if len(v) != 8+1 {
 			return fmt.Errorf("%w: time of a queue", errCorrupt)
 		}
-		d.due.put(string(k[3:]), windows.Tick(binary.BigEndian.Uint64(v)))
+		d.due.put(string(k[3:]), windows.Tick(binary.BigEndian.Uint64(v)), int(v[8]))
 		return nil
 	})
 	if err != nil {

@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"net/url"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -18,7 +17,7 @@ func newCommandCmd(a *app) *cobra.Command {
 		newCommandSendCmd(a), newCommandListCmd(a), newCommandPurgeCmd(a))
 }
 
-func commandsPath(id string) string { return "/devices/" + url.PathEscape(id) + "/commands" }
+func commandsPath(id, module string) string { return devicePath(id) + modulePath(module) + "/commands" }
 
 // newCommand is the request that sends a command.
 type newCommand struct {
@@ -42,7 +41,8 @@ func newCommandSendCmd(a *app) *cobra.Command {
 	file := cmd.Flags().String("file", "", "file that holds the body")
 	props := cmd.Flags().StringArray("property", nil, "application property, as NAME=VALUE; may be given more than once")
 	ack := cmd.Flags().String("ack", "", "feedback to ask for: none, positive, negative or full")
-	expiry := cmd.Flags().Duration("expiry", 0, "how long the message may wait; 0: an hour")
+	expiry := cmd.Flags().Duration("expiry", 0, "how long the message may wait; 0: commands.ttl of the hub")
+	module := addModuleFlag(cmd)
 	messageID := cmd.Flags().String("message-id", "", "message id, which feedback repeats")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		content := []byte(*body)
@@ -85,7 +85,7 @@ func newCommandSendCmd(a *app) *cobra.Command {
 			var sent struct {
 				Sequence int64 `json:"sequenceNumber"`
 			}
-			if err := c.call(ctx, "POST", commandsPath(args[0]), nil, nil, json.RawMessage(request), &sent); err != nil {
+			if err := c.call(ctx, "POST", commandsPath(args[0], *module), nil, nil, json.RawMessage(request), &sent); err != nil {
 				return err
 			}
 			if f.json {
@@ -101,10 +101,11 @@ func newCommandSendCmd(a *app) *cobra.Command {
 func newCommandListCmd(a *app) *cobra.Command {
 	cmd := &cobra.Command{Use: "list ID", Short: "Print what is queued for a device as JSON", Args: cobra.ExactArgs(1)}
 	f := addAdminFlags(a, cmd)
+	module := addModuleFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return f.withClient(cmd, func(ctx context.Context, c *adminClient) error {
 			var list json.RawMessage
-			if err := c.call(ctx, "GET", commandsPath(args[0]), nil, nil, nil, &list); err != nil {
+			if err := c.call(ctx, "GET", commandsPath(args[0], *module), nil, nil, nil, &list); err != nil {
 				return err
 			}
 			return f.printRaw(list)
@@ -116,10 +117,11 @@ func newCommandListCmd(a *app) *cobra.Command {
 func newCommandPurgeCmd(a *app) *cobra.Command {
 	cmd := &cobra.Command{Use: "purge ID", Short: "End all messages that are queued for a device", Args: cobra.ExactArgs(1)}
 	f := addAdminFlags(a, cmd)
+	module := addModuleFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return f.withClient(cmd, func(ctx context.Context, c *adminClient) error {
 			var answer json.RawMessage
-			if err := c.call(ctx, "DELETE", commandsPath(args[0]), nil, nil, nil, &answer); err != nil {
+			if err := c.call(ctx, "DELETE", commandsPath(args[0], *module), nil, nil, nil, &answer); err != nil {
 				return err
 			}
 			return f.printRaw(answer)

@@ -14,13 +14,13 @@ func (h hubAdapter) SendCommand(ctx context.Context, c device.NewCommand) (int64
 	return seq, apiError(err)
 }
 
-func (h hubAdapter) Commands(ctx context.Context, deviceID string) ([]device.Command, error) {
-	list, err := h.node.Commands(ctx, deviceID)
+func (h hubAdapter) Commands(ctx context.Context, ref device.Ref) ([]device.Command, error) {
+	list, err := h.node.Commands(ctx, ref)
 	return list, apiError(err)
 }
 
-func (h hubAdapter) PurgeCommands(ctx context.Context, deviceID string, a device.Audit) (int, error) {
-	n, err := h.node.PurgeCommands(ctx, deviceID, a)
+func (h hubAdapter) PurgeCommands(ctx context.Context, ref device.Ref, a device.Audit) (int, error) {
+	n, err := h.node.PurgeCommands(ctx, ref, a)
 	return n, apiError(err)
 }
 

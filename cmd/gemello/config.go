@@ -20,6 +20,7 @@ type Config struct {
 	Cluster   ClusterConfig    `yaml:"cluster"`
 	Commit    CommitConfig     `yaml:"commit"`
 	Limits    LimitsConfig     `yaml:"limits"`
+	Commands  CommandsConfig   `yaml:"commands"`
 	Throttle  ThrottleConfig   `yaml:"throttle"`
 	IPFilter  []string         `yaml:"ip_filter" usage:"rules accept|reject CIDR [devices|service]; the first that fits decides"`
 	Logging   LoggingConfig    `yaml:"logging"`
@@ -214,6 +215,7 @@ func defaultConfig() *Config {
 			Memory:       320 << 20,
 			WindowMemory: 256 << 20,
 		},
+		Commands: defaultCommands(),
 		Throttle: defaultThrottle(),
 		Routing:  RoutingConfig{MaxRoutes: 100, MaxEndpoints: 10, MaxEnrichments: 10},
 		Logging:  LoggingConfig{Level: "info", Format: "text"},

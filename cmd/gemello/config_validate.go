@@ -35,7 +35,7 @@ const (
 func (c *Config) validate() error {
 	for _, check := range []func() error{
 		c.validateNames, c.validateLog, c.validateListeners, c.validateTLS,
-		c.validateSecrets, c.validateCluster, c.validateLimits, c.validateThrottle, c.validateIPFilter, c.validatePipelines, c.validateQueries, c.validateBridges, c.validateRouting,
+		c.validateSecrets, c.validateCluster, c.validateLimits, c.validateCommands, c.validateThrottle, c.validateIPFilter, c.validatePipelines, c.validateQueries, c.validateBridges, c.validateRouting,
 	} {
 		if err := check(); err != nil {
 			return err

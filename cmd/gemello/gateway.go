@@ -298,7 +298,7 @@ func (l *link) MethodResponse(rid string, status int, payload []byte) {
 func (l *link) Ready(f ingest.Feature, on bool) { l.node.Ready(l.ref, l.id, f, on) }
 
 func (l *link) Settle(lock string, o device.Outcome, done func(error)) {
-	l.node.SettleDelivery(l.credentials.DeviceID, l.id, lock, o, l.audit(), func(err error) { done(ingestError(err)) })
+	l.node.SettleDelivery(l.ref, l.id, lock, o, l.audit(), func(err error) { done(ingestError(err)) })
 }
 
 func (l *link) Close(_ ingest.Reason, will *ingest.Message) {

@@ -110,7 +110,7 @@ func TestDevicesWithoutASessionOverHTTPS(t *testing.T) {
 	r.want(204, "DELETE", boundPath+"/"+lockOf(again)+apiV+"&reject", "", "If-Match", lockOf(again))
 	three, _ := r.want(200, "GET", boundPath+apiV, "")
 	r.want(204, "DELETE", boundPath+"/"+lockOf(three)+apiV, "")
-	if list, err := r.node.Commands(t.Context(), "d1"); err != nil || len(list) != 0 {
+	if list, err := r.node.Commands(t.Context(), device.Ref{Device: "d1"}); err != nil || len(list) != 0 {
 		t.Errorf("%d commands stay, %v", len(list), err)
 	}
 	ends := map[string]device.CommandEnd{}
@@ -213,7 +213,7 @@ func TestRequestsOfOtherSDKFamilies(t *testing.T) {
 	t.Run("Java, HTTPS: reject is &%3Freject=true", func(t *testing.T) {
 		got, _ := r.want(200, "GET", boundPath+apiV, "", "User-Agent", agent)
 		r.want(204, "DELETE", boundPath+"/"+lockOf(got)+apiV+"&%3Freject=true", "", "If-Match", lockOf(got), "User-Agent", agent)
-		if list, err := r.node.Commands(t.Context(), "d1"); err != nil || len(list) != 0 {
+		if list, err := r.node.Commands(t.Context(), device.Ref{Device: "d1"}); err != nil || len(list) != 0 {
 			t.Errorf("%d commands stay, %v", len(list), err)
 		}
 	})

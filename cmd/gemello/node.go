@@ -73,7 +73,7 @@ func runNode(ctx context.Context, cfg *Config, env *nodeEnv) (err error) {
 		Heartbeat: heartbeat(cfg),
 		Appender:  eventlog.AppenderOptions{MaxBytes: int(cfg.Limits.AppendBytes)},
 		Topics:    eventlog.HubTopicOptions{Retention: time.Duration(cfg.Log.Retention)},
-		Routing:   cfg.Routing.limits(), Webhooks: actors.WebhookOptions{Sender: webhookSender{poster, sealer}},
+		Routing:   cfg.Routing.limits(), Commands: cfg.Commands.rules(), Webhooks: actors.WebhookOptions{Sender: webhookSender{poster, sealer}},
 		Logger: env.Logger, Registerer: registry,
 		FlushRecords: env.Trial.flushRecords, Break: actors.Fault(env.Trial.fault),
 	}, env.Adopt)

@@ -162,7 +162,7 @@ func (x *exchange) route() (func() (int, error), error) {
 	case len(p) == 2 && word(1, "events"):
 		methods[http.MethodPost], name[http.MethodPost] = x.send, "send"
 	case x.ref.Module != "":
-		return nil, errRoute // modules have no queue of commands
+		return nil, errRoute // modules can't poll (azure-iot-wire 3)
 	case len(p) == 2 && word(1, "devicebound"):
 		methods[http.MethodGet], name[http.MethodGet] = x.receive, "receive"
 	case len(p) == 3 && word(1, "devicebound"):

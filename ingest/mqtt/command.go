@@ -24,16 +24,13 @@ func (c *conn) Command(m ingest.Command) bool {
 func (c *conn) sendCommand(m *ingest.Command, props []ingest.Property) (sent, settled bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.attached || c.closing || !c.subs.has(filterDevicebound) {
+	filter, topic := c.commandTopicLocked()
+	if !c.attached || c.closing || topic == "" {
 		return false, false
 	}
-	topic := c.subs.prefixes[filterDevicebound]
-	if topic == "" {
-		topic = c.id.usualPrefix(filterDevicebound)
-	}
-	t := appendCommandBag([]byte(topic), c.id.device, props, c.java)
+	t := appendCommandBag([]byte(topic), c.id, props, c.java)
 	l := &c.s.limits
-	qos0 := c.subs.qos0&(1<<filterDevicebound) != 0
+	qos0 := c.subs.qos0&(1<<filter) != 0
 	size := publishSize(c.level, len(t), len(m.Body)) + 2
 	switch {
 	case size > c.maxOut, len(t) > 1<<16-1:
@@ -55,6 +52,25 @@ func (c *conn) sendCommand(m *ingest.Command, props []ingest.Property) (sent, se
 	c.out = appendPublish1(c.out, c.level, id, t, m.Body)
 	c.queuedLocked()
 	return true, false
+}
+
+// commandTopicLocked returns the subscription that commands come by and what
+// their topic begins with, "" when the client has none.
+func (c *conn) commandTopicLocked() (filterKind, string) {
+	for _, k := range [...]filterKind{filterDevicebound, filterModuleDevicebound, filterModule} {
+		if !c.subs.has(k) {
+			continue
+		}
+		topic := c.subs.prefixes[k]
+		if topic == "" {
+			topic = c.id.usualPrefix(k)
+		}
+		if k == filterModule {
+			topic += "messages/devicebound/"
+		}
+		return k, topic
+	}
+	return filterUnknown, ""
 }
 
 // maxUnacked bounds the commands that a client has not acknowledged; it is within
@@ -84,8 +100,12 @@ func (c *conn) takeCommand(id uint16) (lock string, ok bool) {
 // appendCommandBag writes a command's properties for a topic: system properties
 // first and encoded, as Java reads the bag from the first %24 on. A pair without a
 // value costs a client of Java's its connection and is left out there.
-func appendCommandBag(dst []byte, id string, props []ingest.Property, java bool) []byte {
-	to := "/devices/" + id + "/messages/deviceBound"
+func appendCommandBag(dst []byte, id identity, props []ingest.Property, java bool) []byte {
+	to := "/devices/" + id.device
+	if id.module != "" {
+		to += "/modules/" + id.module
+	}
+	to += "/messages/deviceBound"
 	bag := ingest.AppendBag(nil, ingest.Property{Key: "$.to", Value: to})
 	for _, system := range []bool{true, false} {
 		for _, p := range props {
