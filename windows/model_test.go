@@ -51,6 +51,7 @@ func (m memory) DeleteRange(lo, hi []byte) error {
 type memoryBatch struct{ m memory }
 
 func (b memoryBatch) Set(k, v []byte)           { b.m.Set(k, v) }
+func (b memoryBatch) Delete(key []byte)         { delete(b.m, string(key)) }
 func (b memoryBatch) DeleteRange(lo, hi []byte) { b.m.DeleteRange(lo, hi) }
 
 // show writes a value so that any difference of bits shows.

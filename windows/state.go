@@ -15,6 +15,7 @@ type State interface {
 // slice it is given.
 type Batch interface {
 	Set(key, value []byte)
+	Delete(key []byte)
 	DeleteRange(lo, hi []byte)
 }
 

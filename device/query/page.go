@@ -21,6 +21,7 @@ type Cursor struct {
 type Page struct {
 	Rows [][]byte // JSON
 	Next *Cursor  // nil: that was all
+	Plan Plan     // how it was answered
 }
 
 const cursorFormat = 1
