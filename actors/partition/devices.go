@@ -3,6 +3,7 @@ package partition
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/gemello/gemello/device"
@@ -37,6 +38,7 @@ type Devices struct {
 	commands   CommandFigures
 	shelf      shelf
 	configs    configurations
+	indexes    indexes
 	jobs       map[string]*device.Job // some of the jobs that have devices here, as they were made
 	touched    []string               // keys of entities changed since the last Take, in order of change
 	isTouched  map[string]bool        // the same as a set
@@ -59,6 +61,9 @@ func NewDevices(o DevicesOptions, position int64) (*Devices, error) {
 		router: newRouter(o.Routing), shelf: newShelf(o.State), jobs: map[string]*device.Job{},
 	}
 	if err := d.loadCounts(); err != nil {
+		return nil, err
+	}
+	if err := d.loadIndexes(); err != nil {
 		return nil, err
 	}
 	return d, d.loadQueues()
@@ -93,8 +98,14 @@ func (d *Devices) Effects() *Effects { return d.effects }
 // Arrival returns the arrival clock.
 func (d *Devices) Arrival() windows.Tick { return d.arrival }
 
-// Unsaved counts the records since the last Save.
-func (d *Devices) Unsaved() int64 { return d.unsaved }
+// Unsaved counts the records since the last Save; when indexes wait for one, it is
+// more than any.
+func (d *Devices) Unsaved() int64 {
+	if d.indexes.urgent() {
+		return math.MaxInt64
+	}
+	return d.unsaved
+}
 
 // Tick does nothing: no device state depends on idle time yet.
 func (d *Devices) Tick(a, wall windows.Tick) error { return nil }
@@ -504,10 +515,14 @@ func (d *Devices) Save(b windows.Batch) error {
 	}
 	keys := d.cache.dirty()
 	slices.Sort(keys)
+	d.indexes.save(b)
 	for _, key := range keys {
 		doc := d.cache.peek(key)
 		d.saveDue(b, key, doc)
 		if doc == nil {
+			if err := d.indexes.replace(b, key, nil); err != nil {
+				return err
+			}
 			b.DeleteRange(deviceKey(key), append(deviceKey(key), 0))
 			continue
 		}
@@ -515,12 +530,16 @@ func (d *Devices) Save(b windows.Batch) error {
 		if err != nil {
 			return fmt.Errorf("encode device %q: %w", key, err)
 		}
+		if err := d.indexes.replace(b, key, v); err != nil {
+			return err
+		}
 		b.Set(deviceKey(key), v)
 	}
 	d.contents.save(b)
 	d.feedback.save(b)
 	d.shelf.save(b)
 	d.cache.saved()
+	d.savedIndexes()
 	b.Set(countsKey, appendCounts(nil, &d.counts))
 	d.unsaved = 0
 	return nil

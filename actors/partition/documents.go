@@ -28,6 +28,10 @@ type documents struct {
 	young   map[string]*Device // nil: known to be absent
 	old     map[string]*Device
 	order   changedOrder // the ids of changed
+	// fresh are the keys put since the indexes' overlays were brought up to date,
+	// some of them repeatedly, while noting.
+	fresh  []string
+	noting bool
 }
 
 func newDocuments(state windows.State, limit int) documents {
@@ -85,6 +89,7 @@ func (c *documents) put(id string, doc *Device) {
 		c.order.add(id)
 	}
 	c.changed[id] = doc
+	c.note(id)
 }
 
 // peek returns a changed document.

@@ -38,6 +38,8 @@ type memoryBatch struct{ m memory }
 
 func (b memoryBatch) Set(key, value []byte) { b.m[string(key)] = slices.Clone(value) }
 
+func (b memoryBatch) Delete(key []byte) { delete(b.m, string(key)) }
+
 func (b memoryBatch) DeleteRange(lo, hi []byte) {
 	maps.DeleteFunc(b.m, func(k string, _ []byte) bool { return k >= string(lo) && k < string(hi) })
 }

@@ -102,10 +102,29 @@ func (r *Row) Device() (*Device, error) {
 // follow. The visitor's error ends the scan and is returned, and so does a row
 // that can't be read.
 func (d *Devices) Scan(after string, modules bool, limit int, visit func(*Row) error) (last string, more bool, err error) {
+	last, more, _, err = d.scan(after, query.Span{}, modules, limit, visit)
+	return last, more, err
+}
+
+// scan is Scan within a range of keys, everywhere for an empty one. It returns how
+// many entities it passed, too.
+func (d *Devices) scan(after string, in query.Span, modules bool, limit int, visit func(*Row) error) (last string, more bool, passed int, err error) {
 	c := &d.cache
+	lo, hi := append(deviceKey(after), 0), []byte{0, 1, 'd' + 1}
+	if after < in.Lo || after == "" {
+		lo = deviceKey(in.Lo)
+	}
+	if in.Hi != "" {
+		hi = deviceKey(in.Hi)
+	}
 	changed := c.order.above(after)
+	from, _ := slices.BinarySearch(changed, in.Lo)
+	changed = changed[from:]
+	if in.Hi != "" {
+		to, _ := slices.BinarySearch(changed, in.Hi)
+		changed = changed[:to]
+	}
 	last = after
-	passed := 0
 	row := newRow()
 	// pass visits an entity unless it is gone or of the other sort.
 	pass := func(key string, doc *Device, stored []byte) error {
@@ -119,19 +138,9 @@ func (d *Devices) Scan(after string, modules bool, limit int, visit func(*Row) e
 		} else if err := row.of(key, stored); err != nil {
 			return fmt.Errorf("stored device %q: %w", key, err)
 		}
-		if err := visit(row); err != nil {
-			return err
-		}
-		if row.err != nil {
-			return fmt.Errorf("stored device %q: %w", key, row.err)
-		}
-		return nil
+		return row.visited(key, visit)
 	}
-	lo := deviceKey(after)
-	if after != "" {
-		lo = append(lo, 0)
-	}
-	err = c.state.Scan(lo, []byte{0, 1, 'd' + 1}, func(k, v []byte) error {
+	err = c.state.Scan(lo, hi, func(k, v []byte) error {
 		key := string(k[3:])
 		for len(changed) > 0 && changed[0] < key {
 			if passed == limit {
@@ -152,14 +161,25 @@ func (d *Devices) Scan(after string, modules bool, limit int, visit func(*Row) e
 		return pass(key, nil, v)
 	})
 	if err == errEnough {
-		return last, true, nil
+		return last, true, passed, nil
 	}
 	for err == nil && len(changed) > 0 {
 		if passed == limit {
-			return last, true, nil
+			return last, true, passed, nil
 		}
 		err = pass(changed[0], c.changed[changed[0]], nil)
 		changed = changed[1:]
 	}
-	return last, false, err
+	return last, false, passed, err
+}
+
+// visited visits the row and says when it proved unreadable.
+func (r *Row) visited(key string, visit func(*Row) error) error {
+	if err := visit(r); err != nil {
+		return err
+	}
+	if r.err != nil {
+		return fmt.Errorf("stored device %q: %w", key, r.err)
+	}
+	return nil
 }
