@@ -30,22 +30,24 @@ type AdminOptions struct {
 	// Hostnames are the hub's names; the first is HostName of connection strings.
 	Hostnames []string
 
-	Hub       Hub
-	Moves     Moves
-	Methods   Methods
-	Commands  Commands
-	Jobs      Jobs
-	Backups   Backups
-	Histories Histories
-	Policies  Policies
-	Queries   Queries
-	Sealer    *credential.Sealer
-	Pipelines Pipelines
-	Topics    Topics
-	Health    Health
-	Status    NodeStatus
-	Metrics   http.Handler // of /metrics
-	Console   http.Handler // of all paths that are not the API's
+	Hub      Hub
+	Moves    Moves
+	Methods  Methods
+	Commands Commands
+	Jobs     Jobs
+	// Configurations manages desired properties of many devices.
+	Configurations Configurations
+	Backups        Backups
+	Histories      Histories
+	Policies       Policies
+	Queries        Queries
+	Sealer         *credential.Sealer
+	Pipelines      Pipelines
+	Topics         Topics
+	Health         Health
+	Status         NodeStatus
+	Metrics        http.Handler // of /metrics
+	Console        http.Handler // of all paths that are not the API's
 	// PolicyStore manages what Policies finds.
 	PolicyStore PolicyStore
 	Routing     Routing
@@ -265,6 +267,8 @@ func (a *Admin) routes(c *call) map[string]adminOperation {
 		return map[string]adminOperation{"POST": {"invoke_module_method", a.o.Methods == nil, a.invokeMethod}}
 	case n >= 3 && c.word(2, "jobs"):
 		return a.jobRoutes(c)
+	case n >= 3 && c.word(2, "configurations"):
+		return a.configurationRoutes(c)
 	case n == 3 && c.word(2, "pipelines"):
 		return map[string]adminOperation{"GET": {"list_pipelines", noPipelines, a.listPipelines}}
 	case n == 4 && c.word(2, "pipelines"):

@@ -39,7 +39,7 @@ func (s *Service) configurationRoutes(c *call) map[string]operation {
 	case len(c.path) == 1:
 		return map[string]operation{http.MethodGet: {"list_configurations", credential.RegistryRead, s.listConfigurations}}
 	case len(c.path) == 2 && c.word(1, "testQueries") && c.r.Method == http.MethodPost:
-		return map[string]operation{http.MethodPost: {"test_configuration_queries", credential.RegistryRead, s.testConfigurationQueries}}
+		return map[string]operation{http.MethodPost: {"test_configuration_queries", credential.RegistryRead, testConfigurationQueries}}
 	case len(c.path) == 2:
 		return map[string]operation{
 			http.MethodGet:    {"get_configuration", credential.RegistryRead, s.getConfiguration},
@@ -50,19 +50,46 @@ func (s *Service) configurationRoutes(c *call) map[string]operation {
 	return nil
 }
 
+func (a *Admin) configurationRoutes(c *call) map[string]adminOperation {
+	none := a.o.Configurations == nil
+	switch {
+	case len(c.path) == 3:
+		return map[string]adminOperation{"GET": {"list_configurations", none, a.listConfigurations}}
+	case len(c.path) == 4 && c.word(3, "testQueries"):
+		return map[string]adminOperation{"POST": {"test_configuration_queries", none, testConfigurationQueries}}
+	case len(c.path) == 4:
+		return map[string]adminOperation{
+			"GET":    {"get_configuration", none, a.getConfiguration},
+			"PUT":    {"put_configuration", none, a.putConfiguration},
+			"DELETE": {"delete_configuration", none, a.deleteConfiguration},
+		}
+	}
+	return nil
+}
+
+var errNoConfigurations = fmt.Errorf("%w: configurations", ErrNotYet)
+
 func (s *Service) putConfiguration(ctx context.Context, c *call) error {
-	if s.configurations == nil {
+	return putConfiguration(ctx, c, s.configurations, c.path[1])
+}
+
+func (a *Admin) putConfiguration(ctx context.Context, c *call) error {
+	return putConfiguration(ctx, c, a.o.Configurations, c.path[3])
+}
+
+func putConfiguration(ctx context.Context, c *call, all Configurations, id string) error {
+	if all == nil {
 		return errNoConfigurations
 	}
 	body, err := c.body(device.MaxConfigurationBody)
 	if err != nil {
 		return err
 	}
-	in, err := device.ParseConfiguration(c.path[1], body)
+	in, err := device.ParseConfiguration(id, body)
 	if err != nil {
 		return err
 	}
-	v, created, err := s.configurations.PutConfiguration(ctx, in, ifMatch(c.r.Header), c.audit)
+	v, created, err := all.PutConfiguration(ctx, in, ifMatch(c.r.Header), c.audit)
 	if err != nil {
 		return err
 	}
@@ -73,13 +100,19 @@ func (s *Service) putConfiguration(ctx context.Context, c *call) error {
 	return c.replyConfiguration(status, &v)
 }
 
-var errNoConfigurations = fmt.Errorf("%w: configurations", ErrNotYet)
-
 func (s *Service) getConfiguration(ctx context.Context, c *call) error {
-	if s.configurations == nil {
+	return getConfiguration(ctx, c, s.configurations, c.path[1])
+}
+
+func (a *Admin) getConfiguration(ctx context.Context, c *call) error {
+	return getConfiguration(ctx, c, a.o.Configurations, c.path[3])
+}
+
+func getConfiguration(ctx context.Context, c *call, all Configurations, id string) error {
+	if all == nil {
 		return errNoConfigurations
 	}
-	v, err := s.configurations.Configuration(ctx, c.path[1])
+	v, err := all.Configuration(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -92,7 +125,15 @@ func (c *call) replyConfiguration(status int, v *Configuration) error {
 }
 
 func (s *Service) listConfigurations(ctx context.Context, c *call) error {
-	if s.configurations == nil {
+	return listConfigurations(ctx, c, s.configurations)
+}
+
+func (a *Admin) listConfigurations(ctx context.Context, c *call) error {
+	return listConfigurations(ctx, c, a.o.Configurations)
+}
+
+func listConfigurations(ctx context.Context, c *call, from Configurations) error {
+	if from == nil {
 		return errNoConfigurations
 	}
 	limit := 0
@@ -103,7 +144,7 @@ func (s *Service) listConfigurations(ctx context.Context, c *call) error {
 		}
 		limit = n
 	}
-	all, err := s.configurations.Configurations(ctx, limit)
+	all, err := from.Configurations(ctx, limit)
 	if err != nil {
 		return err
 	}
@@ -115,10 +156,18 @@ func (s *Service) listConfigurations(ctx context.Context, c *call) error {
 }
 
 func (s *Service) deleteConfiguration(ctx context.Context, c *call) error {
-	if s.configurations == nil {
+	return deleteConfiguration(ctx, c, s.configurations, c.path[1])
+}
+
+func (a *Admin) deleteConfiguration(ctx context.Context, c *call) error {
+	return deleteConfiguration(ctx, c, a.o.Configurations, c.path[3])
+}
+
+func deleteConfiguration(ctx context.Context, c *call, all Configurations, id string) error {
+	if all == nil {
 		return errNoConfigurations
 	}
-	if err := s.configurations.DeleteConfiguration(ctx, c.path[1], ifMatch(c.r.Header), c.audit); err != nil {
+	if err := all.DeleteConfiguration(ctx, id, ifMatch(c.r.Header), c.audit); err != nil {
 		return err
 	}
 	return c.empty(http.StatusNoContent)
@@ -126,7 +175,7 @@ func (s *Service) deleteConfiguration(ctx context.Context, c *call) error {
 
 // testConfigurationQueries says what is wrong with a condition and the queries
 // of custom metrics.
-func (s *Service) testConfigurationQueries(_ context.Context, c *call) error {
+func testConfigurationQueries(_ context.Context, c *call) error {
 	var in struct {
 		Condition string            `json:"targetCondition"`
 		Queries   map[string]string `json:"customMetricQueries"`

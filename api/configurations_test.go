@@ -100,3 +100,31 @@ func TestConfigurationsHaveTheirStatusesAndDocuments(t *testing.T) {
 		t.Errorf("applied %q", f.applied)
 	}
 }
+
+func TestAdminManagesConfigurations(t *testing.T) {
+	f := &fakeConfigurations{all: map[string]Configuration{}}
+	b := newAdminBench(t, func(o *AdminOptions) { o.Configurations = f })
+	doc := `{"content":{"deviceContent":{"properties.desired":{"rate":5}}},"targetCondition":"*","priority":10}`
+	for _, c := range []struct {
+		name, method, path, body, match string
+		status                          int
+		want                            string
+	}{
+		{"create", "PUT", "/configurations/cfg1", doc, "", 201, `"etag":"MQ=="`},
+		{"create again", "PUT", "/configurations/cfg1", doc, "", 409, `"code":"ConfigurationAlreadyExists"`},
+		{"update", "PUT", "/configurations/cfg1", doc, `"MQ=="`, 200, `"etag":"Mg=="`},
+		{"get", "GET", "/configurations/cfg1", "", "", 200, `"results":{"appliedCount":2,"targetedCount":3}`},
+		{"list", "GET", "/configurations?top=1", "", "", 200, `[{"id":"cfg1"`},
+		{"list with an odd limit", "GET", "/configurations?top=0", "", "", 400, `"code":"ArgumentInvalid"`},
+		{"queries", "POST", "/configurations/testQueries", `{"targetCondition":"tags.a ="}`, "", 200, `"customMetricQueryErrors":{}`},
+		{"other method", "POST", "/configurations/cfg1", "", "", 405, ""},
+		{"delete", "DELETE", "/configurations/cfg1", "", "", 204, ""},
+		{"get what is gone", "GET", "/configurations/cfg1", "", "", 404, `"code":"ConfigurationNotFound"`},
+	} {
+		w := b.call(c.method, "/api/v1"+c.path, c.body, "If-Match", c.match)
+		if w.Code != c.status || !strings.Contains(w.Body.String(), c.want) {
+			t.Errorf("%s: %d %s, want %d %s", c.name, w.Code, w.Body, c.status, c.want)
+		}
+	}
+	wantAdminError(t, newAdminBench(t).call("GET", "/api/v1/configurations", ""), 501, "NotImplemented")
+}

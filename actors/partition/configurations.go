@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/gemello/gemello/device"
 	"github.com/gemello/gemello/device/query"
@@ -93,7 +94,7 @@ func (d *Devices) loadConfigurations() error {
 // open prepares the condition and content. They were checked when the
 // configuration was made; one that can't be read all the same picks nothing.
 func (c *configuration) open() {
-	if c.Condition == "" {
+	if strings.TrimSpace(c.Condition) == "" {
 		return
 	}
 	q, err := query.ParseCondition(c.Condition)

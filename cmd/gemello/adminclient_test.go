@@ -88,6 +88,7 @@ func newFakeAdmin(t *testing.T) *fakeAdmin {
 			fmt.Fprintf(w, `{"topic":%q,"offset":%d}`+"\n\n", r.PathValue("topic"), i)
 		}
 	})
+	f.fleet(mux)
 	f.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != "Bearer "+testToken {
 			refuse(w, 401, "Unauthorized", "wrong token")

@@ -149,12 +149,12 @@ func (j *jobSummary) devices() string {
 }
 
 func newJobShowCmd(a *app) *cobra.Command {
-	cmd := &cobra.Command{Use: "show ID", Short: "Print a job and how many of its devices are done", Args: cobra.ExactArgs(1)}
+	cmd := &cobra.Command{Use: "show ID", Short: "Print a job and how many of its devices are done", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeIDs("/jobs", "jobId")}
 	return printJob(a, cmd, "GET", "")
 }
 
 func newJobCancelCmd(a *app) *cobra.Command {
-	cmd := &cobra.Command{Use: "cancel ID", Short: "End a job; devices that it has not begun with stay as they are", Args: cobra.ExactArgs(1)}
+	cmd := &cobra.Command{Use: "cancel ID", Short: "End a job; devices that it has not begun with stay as they are", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeIDs("/jobs", "jobId")}
 	return printJob(a, cmd, "POST", "/cancel")
 }
 
@@ -254,7 +254,7 @@ func newJobRowsCmd(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "rows ID", Short: "Print the devices of a job with their outcomes: one JSON row a line",
 		Example: `  gemello job rows j1 --status failed`,
-		Args:    cobra.ExactArgs(1),
+		Args:    cobra.ExactArgs(1), ValidArgsFunction: a.completeIDs("/jobs", "jobId"),
 	}
 	f := addAdminFlags(a, cmd)
 	status := cmd.Flags().String("status", "", "only scheduled, running, completed, failed or cancelled")

@@ -33,6 +33,7 @@ func commands() []func(*app) *cobra.Command {
 		newPolicyCmd,
 		newMethodCmd,
 		newJobCmd,
+		newConfigurationCmd,
 		newIPFilterCmd,
 		newCommandCmd,
 		newAuditCmd,
@@ -82,7 +83,6 @@ func (a *app) run(ctx context.Context, args []string) int {
 		Version:       versionText(),
 	}
 	root.SetVersionTemplate("gemello {{.Version}}\n")
-	root.CompletionOptions.DisableDefaultCmd = true
 	root.DisableSuggestions = true // they take more than a line
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)
