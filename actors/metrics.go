@@ -39,6 +39,7 @@ type metrics struct {
 	jobSteps      *prometheus.CounterVec // job_devices_total{status}
 	webhooks      *webhookMetrics
 	live          *liveMetrics
+	queryRows     *prometheus.CounterVec // query_rows_read_total{access}
 
 	now func() time.Time
 
@@ -73,6 +74,7 @@ func newMetrics(r prometheus.Registerer, now func() time.Time) *metrics {
 		jobSteps:      prometheus.NewCounterVec(prometheus.CounterOpts{Name: "job_devices_total", Help: "Devices of jobs that this node's driver has brought to an outcome."}, []string{"status"}),
 		webhooks:      newWebhookMetrics(),
 		live:          newLiveMetrics(),
+		queryRows:     prometheus.NewCounterVec(prometheus.CounterOpts{Name: "query_rows_read_total", Help: "Devices and modules that conditions of queries were evaluated for, by the way to them."}, []string{"access"}),
 		now:           now,
 		last:          map[string]partition.PipelineFigures{},
 	}
@@ -84,7 +86,7 @@ func newMetrics(r prometheus.Registerer, now func() time.Time) *metrics {
 		m.commands.register(r)
 		m.webhooks.register(r)
 		r.MustRegister(m.recordsIn, m.bytesIn, m.rowsOut, m.commitSeconds, m.replayed, m.terms, m.fences, m.stateBytes, m.retention,
-			m.busy, m.pipeCounters, m.pipeRows, m.pipeDelay, m.pipeWindows, m.pipeKeys, m.pipeState, m.pipeSuspended, m.jobSteps)
+			m.busy, m.pipeCounters, m.pipeRows, m.pipeDelay, m.pipeWindows, m.pipeKeys, m.pipeState, m.pipeSuspended, m.jobSteps, m.queryRows)
 	}
 	return m
 }

@@ -51,6 +51,7 @@ type Node struct {
 	cluster      Cluster
 
 	configsWake chan struct{} // holds one token when a configuration was changed
+	indexing    indexing
 	jobsWake    chan struct{} // holds one token when a job was made or changed
 	methodBase  uint64        // a random start for the ids of method calls
 	methodSeq   atomic.Uint64 // calls so far
@@ -84,6 +85,7 @@ func Start(ctx context.Context, o Options, adopt bool) (*Node, error) {
 	n := &Node{
 		options: o, log: o.Log, topics: topicsOf(o.Hub), logger: o.Logger,
 		metrics: newMetrics(o.Registerer, o.Now), sources: map[string]*source{}, problem: map[string]string{}, jobsWake: make(chan struct{}, 1), configsWake: make(chan struct{}, 1),
+		indexing: newIndexing(),
 	}
 	var base [8]byte
 	rand.Read(base[:])
@@ -174,6 +176,7 @@ func (n *Node) start(ctx, feeds context.Context, adopt bool) error {
 	n.group.Go(func() error { return n.publishOffsets(feeds) })
 	n.group.Go(func() error { return n.driveJobs(n.ctx) })
 	n.group.Go(func() error { return n.driveConfigurations(n.ctx) })
+	n.group.Go(func() error { return n.driveIndexes(n.ctx) })
 	return nil
 }
 

@@ -56,16 +56,16 @@ func (n *Node) Query(ctx context.Context, q *query.Query, from query.Cursor, lim
 // rowsOf says whether the collection has rows that are devices or modules.
 func rowsOf(q *query.Query) bool { return q.From == query.Devices || q.From == query.Modules }
 
-func (n *Node) queryRows(ctx context.Context, q *query.Query, from query.Cursor, limit int) (query.Page, error) {
-	page := query.Page{}
+func (n *Node) queryRows(ctx context.Context, q *query.Query, from query.Cursor, limit int) (page query.Page, err error) {
 	if !rowsOf(q) {
 		return page, nil
 	}
+	s := n.newSearch(q)
 	end := from // behind the last row of the page
 	bytes := 0
 	for looked := 0; int(from.Partition) < len(n.devices); {
 		more, full := false, false
-		err := n.slice(ctx, q, from.Partition, &from.After, &more, func(r *partition.Row) error {
+		err := s.slice(ctx, from.Partition, &from.After, &more, func(r *partition.Row) error {
 			looked++
 			if !q.Match(r.Source()) {
 				return nil
@@ -105,6 +105,7 @@ func (n *Node) queryRows(ctx context.Context, q *query.Query, from query.Cursor,
 			page.Next = nil
 		}
 	}
+	s.finish(&page)
 	return page, nil
 }
 
@@ -119,25 +120,11 @@ func rowOf(q *query.Query, r *partition.Row) ([]byte, error) {
 	return d.AppendServiceView(nil), nil
 }
 
-// slice visits the next rows of a partition on its core's goroutine and moves
-// after behind them.
-func (n *Node) slice(ctx context.Context, q *query.Query, p int32, after *string, more *bool, visit func(*partition.Row) error) error {
-	var last string
-	var err error
-	if e := n.devices[p].do(ctx, func(c core) {
-		n.reflects(ctx, p, c)
-		last, *more, err = c.(*devicesCore).Scan(*after, q.From == query.Modules, querySlice, visit)
-	}); e != nil {
-		return fmt.Errorf("query partition %d: %w", p, e)
-	}
-	*after = last
-	return err
-}
-
 // queryGroups sums up all partitions anew for every page: groups change with
 // each device, so none are kept between pages.
 func (n *Node) queryGroups(ctx context.Context, q *query.Query, from query.Cursor, limit int) (query.Page, error) {
 	parts := make([]*query.Groups, len(n.devices))
+	s := n.newSearch(q)
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(queryParallel)
 	for p := range parts {
@@ -148,7 +135,7 @@ func (n *Node) queryGroups(ctx context.Context, q *query.Query, from query.Curso
 		g.Go(func() error {
 			after, more := "", true
 			for more {
-				if err := n.slice(ctx, q, int32(p), &after, &more, func(r *partition.Row) error {
+				if err := s.slice(ctx, int32(p), &after, &more, func(r *partition.Row) error {
 					if !q.Match(r.Source()) {
 						return nil
 					}
@@ -175,6 +162,7 @@ func (n *Node) queryGroups(ctx context.Context, q *query.Query, from query.Curso
 	if more && (q.Top == 0 || next.Rows < q.Top) {
 		page.Next = &next
 	}
+	s.finish(&page)
 	return page, nil
 }
 

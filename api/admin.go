@@ -41,6 +41,7 @@ type AdminOptions struct {
 	Histories      Histories
 	Policies       Policies
 	Queries        Queries
+	Indexes        Indexes
 	Sealer         *credential.Sealer
 	Pipelines      Pipelines
 	Topics         Topics
@@ -224,6 +225,8 @@ func (a *Admin) routes(c *call) map[string]adminOperation {
 		return a.routingRoutes(c)
 	case n >= 3 && c.word(2, "policies"):
 		return a.policyRoutes(c)
+	case n >= 3 && c.word(2, "indexes"):
+		return a.indexRoutes(c)
 	case n == 3 && c.word(2, "query"):
 		return map[string]adminOperation{"POST": {"query", noHub || a.o.Queries == nil, a.query}}
 	case n == 3 && c.word(2, "devices"):

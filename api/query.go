@@ -30,6 +30,7 @@ const (
 	headerItemType     = "x-ms-item-type"
 	headerPosition     = "x-gemello-log-position"
 	headerAfter        = "x-gemello-after"
+	headerExplain      = "x-gemello-explain"
 )
 
 // Limits of a query's request.
@@ -103,6 +104,9 @@ func answerQuery(ctx context.Context, c *call, queries Queries, sealer *credenti
 	}
 	h := c.w.Header()
 	h.Set(headerItemType, itemType(q))
+	if c.r.Header.Get(headerExplain) == "true" {
+		h.Set(headerExplain, string(marshal(page.Plan)))
+	}
 	if page.Next != nil {
 		b, err := page.Next.AppendBinary(nil)
 		if err != nil {

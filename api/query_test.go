@@ -17,6 +17,7 @@ type memoryQueries struct {
 	ids     []string
 	awaited []device.LogPosition
 	fail    error
+	plan    query.Plan
 }
 
 func (m *memoryQueries) Query(ctx context.Context, q *query.Query, from query.Cursor, limit int) (query.Page, error) {
@@ -24,7 +25,7 @@ func (m *memoryQueries) Query(ctx context.Context, q *query.Query, from query.Cu
 		return query.Page{}, m.fail
 	}
 	device.NotePosition(ctx, device.LogPosition{Partition: 1, Next: 7})
-	var page query.Page
+	page := query.Page{Plan: m.plan}
 	for i, id := range m.ids {
 		if id <= from.After {
 			continue

@@ -265,7 +265,7 @@ func newJobRowsCmd(a *app) *cobra.Command {
 		}
 		return f.withClient(cmd, func(ctx context.Context, c *adminClient) error {
 			all := []json.RawMessage{}
-			err := c.query(ctx, text, 1000, "", func(row json.RawMessage) error {
+			err := c.query(ctx, text, 1000, queryHeader(""), nil, func(row json.RawMessage) error {
 				if f.json {
 					all = append(all, row)
 					return nil

@@ -259,7 +259,7 @@ func (n *nodeServers) serve(ctx context.Context) error {
 	}
 	admin, err := api.NewAdmin(api.AdminOptions{
 		Token: n.env.AdminToken, Hosts: adminHosts(n.cfg), Hostnames: n.cfg.Hostnames,
-		Hub: hub, Methods: hub, Queries: queriesAdapter{n.node}, Commands: hub, Jobs: jobsAdapter{n.node}, Configurations: configurationsAdapter{n.node}, Policies: n.policies, PolicyStore: n.policies, Routing: routingAdapter{n.node, n.sealer, n.cfg.Routing.PrivateWebhooks}, IPFilters: filters, Sealer: n.sealer,
+		Hub: hub, Methods: hub, Queries: queriesAdapter{n.node}, Indexes: indexesAdapter{n.node}, Commands: hub, Jobs: jobsAdapter{n.node}, Configurations: configurationsAdapter{n.node}, Policies: n.policies, PolicyStore: n.policies, Routing: routingAdapter{n.node, n.sealer, n.cfg.Routing.PrivateWebhooks}, IPFilters: filters, Sealer: n.sealer,
 		Moves: movesAdapter{n.node}, Backups: backupAdapter{n}, Histories: historyAdapter{n.node},
 		AuditTopic: eventlog.HubTopic(n.cfg.Hub, eventlog.TopicDeviceLog),
 		Pipelines:  pipelinesAdapter{n.node}, Topics: topicsAdapter{n.log, n.cfg.Hub},

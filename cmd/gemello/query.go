@@ -21,14 +21,18 @@ func newQueryCmd(a *app) *cobra.Command {
 	}
 	f := addAdminFlags(a, cmd)
 	page := cmd.Flags().Int("page-size", 100, "rows of one request, 1 to 1000")
+	explain := cmd.Flags().Bool("explain", false, "answer the query and print how instead of the rows")
 	after := cmd.Flags().String("after", "", "answer only from a state that holds this log position, PARTITION:OFFSET[,…]")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if *page < 1 || *page > 1000 {
 			return usagef("query: --page-size: \"%d\" is not allowed; allowed: 1 to 1000", *page)
 		}
 		return f.withClient(cmd, func(ctx context.Context, c *adminClient) error {
+			if *explain {
+				return f.explainQuery(ctx, c, args[0], *page, *after)
+			}
 			all := []json.RawMessage{}
-			err := c.query(ctx, args[0], *page, *after, func(row json.RawMessage) error {
+			err := c.query(ctx, args[0], *page, queryHeader(*after), nil, func(row json.RawMessage) error {
 				if f.json {
 					all = append(all, row)
 					return nil
@@ -45,27 +49,39 @@ func newQueryCmd(a *app) *cobra.Command {
 	return cmd
 }
 
-// query visits all rows, page by page.
-func (c *adminClient) query(ctx context.Context, text string, page int, after string, visit func(json.RawMessage) error) error {
+// queryHeader is that of a query's requests.
+func queryHeader(after string) http.Header {
+	header := http.Header{}
+	if after != "" {
+		header.Set("x-gemello-after", after)
+	}
+	return header
+}
+
+// query visits all rows, page by page. The header goes with each request, and
+// what they were answered with goes to answered, unless that is nil.
+func (c *adminClient) query(ctx context.Context, text string, page int, header http.Header, answered func(http.Header) error, visit func(json.RawMessage) error) error {
 	body, err := json.Marshal(map[string]string{"query": text})
 	if err != nil {
 		return err
 	}
-	header := http.Header{}
 	header.Set("x-ms-max-item-count", strconv.Itoa(page))
-	if after != "" {
-		header.Set("x-gemello-after", after)
-	}
 	for {
-		rows, next, err := c.queryPage(ctx, header, body)
+		rows, got, err := c.queryPage(ctx, header, body)
 		if err != nil {
 			return err
+		}
+		if answered != nil {
+			if err := answered(got); err != nil {
+				return err
+			}
 		}
 		for _, row := range rows {
 			if err := visit(row); err != nil {
 				return err
 			}
 		}
+		next := got.Get("x-ms-continuation")
 		if next == "" {
 			return nil
 		}
@@ -73,23 +89,23 @@ func (c *adminClient) query(ctx context.Context, text string, page int, after st
 	}
 }
 
-func (c *adminClient) queryPage(ctx context.Context, header http.Header, body []byte) (rows []json.RawMessage, next string, err error) {
+func (c *adminClient) queryPage(ctx context.Context, header http.Header, body []byte) (rows []json.RawMessage, answered http.Header, err error) {
 	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
 	defer cancel()
 	resp, err := c.request(ctx, "POST", "/query", nil, header, body)
 	if err != nil {
-		return nil, "", err
+		return nil, nil, err
 	}
 	defer resp.Body.Close()
 	b, err := io.ReadAll(io.LimitReader(resp.Body, maxAdminBytes+1))
 	if err != nil {
-		return nil, "", fmt.Errorf("read a page of the query: %w", err)
+		return nil, nil, fmt.Errorf("read a page of the query: %w", err)
 	}
 	if len(b) > maxAdminBytes {
-		return nil, "", fmt.Errorf("a page of the query is larger than %s; use a smaller --page-size", Size(maxAdminBytes))
+		return nil, nil, fmt.Errorf("a page of the query is larger than %s; use a smaller --page-size", Size(maxAdminBytes))
 	}
 	if err := json.Unmarshal(b, &rows); err != nil {
-		return nil, "", fmt.Errorf("a page of the query is not the JSON expected: %w", err)
+		return nil, nil, fmt.Errorf("a page of the query is not the JSON expected: %w", err)
 	}
-	return rows, resp.Header.Get("x-ms-continuation"), nil
+	return rows, resp.Header, nil
 }

@@ -30,6 +30,7 @@ func commands() []func(*app) *cobra.Command {
 		newDeviceCmd,
 		newTwinCmd,
 		newQueryCmd,
+		newIndexCmd,
 		newPolicyCmd,
 		newMethodCmd,
 		newJobCmd,
