@@ -2,22 +2,25 @@
 // 20 devices send 1,000 messages each; a pipeline counts them in windows.
 const assert = require('node:assert/strict');
 const { test } = require('node:test');
-const { Message } = require('azure-iot-device');
-const { clientOf, createDevice, fresh, gemello, records, runInfo, strict, until } = require('./hub.js');
+const { Client, Message } = require('azure-iot-device');
+const { Mqtt } = require('azure-iot-device-mqtt');
+const { main, fresh, strict, until } = require('./hub.js');
 
 const DEVICES = 20;
 const MESSAGES = 1000;
 const IN_FLIGHT = 32; // of each device
 
+const clientOf = (device) => Client.fromConnectionString(device.connectionString, Mqtt);
+
 /** A pipeline of its own with windows of two seconds; returns its result topic. */
 async function countingPipeline(prefix) {
   const name = fresh('counts');
-  await gemello('pipeline', 'apply', name, '--query', `
+  await main.gemello('pipeline', 'apply', name, '--query', `
     SELECT deviceId, COUNT(*) AS n, SUM(seq) AS total, System.Timestamp() AS windowEnd
     INTO [${name}] FROM devices WHERE deviceId LIKE '${prefix}-%'
     GROUP BY deviceId, TumblingWindow(second, 2)`);
   await until(`pipeline ${name} runs`, async () => {
-    const all = JSON.parse(await gemello('pipeline', 'list', '--json'));
+    const all = JSON.parse(await main.gemello('pipeline', 'list', '--json'));
     const p = all.find((x) => x.name === name);
     return p?.state === 'running' && p.partitions.length === 4;
   });
@@ -25,7 +28,7 @@ async function countingPipeline(prefix) {
 }
 
 async function createFleet(prefix) {
-  return Promise.all(Array.from({ length: DEVICES }, () => createDevice(prefix)));
+  return Promise.all(Array.from({ length: DEVICES }, () => main.createDevice(prefix)));
 }
 
 function message(seq) {
@@ -50,7 +53,7 @@ async function sendAll(client, send) {
 async function rowsOf(topic, ids, n) {
   let rows = [];
   await until(`windows that hold ${n} messages`, async () => {
-    rows = (await records(topic)).map((r) => r.value).filter((r) => ids.has(r.deviceId));
+    rows = (await main.records(topic)).map((r) => r.value).filter((r) => ids.has(r.deviceId));
     return rows.reduce((sum, r) => sum + r.n, 0) >= n;
   }, 60000);
   return rows;
@@ -101,9 +104,9 @@ test('the node is killed while they send: what resolved is counted, only what wa
   let resolved = 0;
   let killed;
   const kill = async () => {
-    const { pid, startedAt } = runInfo();
+    const { pid, startedAt } = main.info();
     process.kill(pid, 'SIGKILL');
-    await until('the node is back', () => runInfo().startedAt !== startedAt);
+    await until('the node is back', () => main.info().startedAt !== startedAt);
   };
   const run = async (device) => {
     let client, opening;
@@ -148,7 +151,7 @@ test('the node is killed while they send: what resolved is counted, only what wa
   // The log is the truth of how often each message arrived.
   const ids = new Set(devices.map((d) => d.deviceId));
   const arrived = new Map(devices.map((d) => [d.deviceId, new Array(MESSAGES).fill(0)]));
-  for (const r of await records('gemello.device-log')) {
+  for (const r of await main.records('gemello.device-log')) {
     if (ids.has(r.key) && r.headers.kind === 'telemetry') arrived.get(r.key)[r.value.seq]++;
   }
   let all = 0, again = 0;

@@ -5,8 +5,10 @@
 #   test/sdk/run.sh [FILE.test.js ...]     all files when none is named
 #
 # GEMELLO  the binary; without it bin/gemello of this checkout, built if absent
-# HOST     address of the node, an own one of 127.0.0.0/8 where the system has all
-# LIMIT    seconds for each file (180)
+# HOST     address of the node, an own one of 127.0.0.0/8 where the system has all;
+#          a second node, with low rates, gets the address after it
+# LIMIT    seconds for each file (900)
+# ONLY     pattern of the tests to run, such as 'D10 MQTT|S15'; all when it is empty
 #
 # A node that is killed (a test does that) is started again at once, as a service
 # manager would.
@@ -15,10 +17,16 @@ cd "$(dirname "$0")"
 root=$(cd ../.. && pwd)
 
 case $(uname) in
-Linux) host=${HOST:-127.43.0.1} ;;
-*) host=${HOST:-127.0.0.1} ;;
+Linux)
+	host=${HOST:-127.43.0.1}
+	tight=${host%.*}.$((${host##*.} + 1))
+	;;
+*)
+	host=${HOST:-127.0.0.1}
+	tight=''
+	;;
 esac
-limit=${LIMIT:-180}
+limit=${LIMIT:-900}
 
 for tool in node npm; do
 	command -v $tool >/dev/null || { echo "SDK tests skipped: $tool is not installed"; exit 0; }
@@ -59,8 +67,8 @@ if ! cmp -s package-lock.json node_modules/.gemello-lock; then
 fi
 
 dir=$(mktemp -d)
-data=$dir/data
-log_pid='' supervisor=''
+data=$dir/main
+log_pid='' supervisors=''
 
 stop() { # a process by its id, kindly, then not
 	kill "$1" 2>/dev/null || return 0
@@ -74,14 +82,16 @@ stop() { # a process by its id, kindly, then not
 finish() {
 	status=$?
 	trap - EXIT INT TERM
-	[ -z "$supervisor" ] || { stop "$(cat "$dir/pid")"; wait "$supervisor" || true; }
+	for f in "$dir"/*.pid; do
+		[ ! -s "$f" ] || stop "$(cat "$f")"
+	done
+	for p in $supervisors; do wait "$p" || true; done
 	[ -z "$log_pid" ] || stop "$log_pid"
-	if [ $status = 0 ] && ! grep -qx 'ended 0' "$dir/serve.log"; then
-		echo "the node did not end in order" >&2
-		status=1
-	fi
+	for f in "$dir"/*.serve.log; do
+		[ $status != 0 ] || grep -qx 'ended 0' "$f" || { echo "the node of $(basename "$f") did not end in order" >&2; status=1; }
+	done
 	if [ $status != 0 ]; then
-		for f in "$dir/log.log" "$dir/serve.log"; do
+		for f in "$dir"/*.log; do
 			[ ! -s "$f" ] || { echo "--- $(basename "$f")"; tail -n 40 "$f"; } >&2
 		done
 	fi
@@ -92,41 +102,57 @@ trap finish EXIT
 trap 'exit 130' INT TERM
 
 wait_for() { # FILE PATTERN WHAT
-	tries=300
+	tries=1200
 	until grep -qs "$2" "$1"; do
 		tries=$((tries - 1))
-		[ $tries -gt 0 ] || { echo "$3 is not there after 30 s" >&2; exit 1; }
+		[ $tries -gt 0 ] || { echo "$3 is not there after 120 s" >&2; exit 1; }
 		sleep 0.1
 	done
+}
+
+# The CA that the nodes trust for devices; the tests sign with its key.
+mkdir "$dir/ca"
+node pki.js "$dir/ca"
+
+supervise() { # NAME HOST ARG...
+	name=$1 at=$2
+	shift 2
+	while :; do
+		"$GEMELLO" serve --data "$dir/$name" --hostnames "$at" --listeners.admin "$at:7080" \
+			--tls.device_ca "$dir/ca/ca.pem" "$@" >>"$dir/$name.serve.log" 2>&1 &
+		echo $! >"$dir/$name.pid"
+		code=0
+		wait $! || code=$?
+		echo "ended $code" >>"$dir/$name.serve.log"
+		[ $code = 137 ] || return 0
+	done
+}
+start() {
+	: >"$dir/$1.serve.log"
+	supervise "$@" &
+	supervisors="$supervisors $!"
 }
 
 "$GEMELLO" log --data "$dir/log" --listen "$host:9092" >"$dir/log.out" 2>"$dir/log.log" &
 log_pid=$!
 wait_for "$dir/log.out" listening "the log"
-
-supervise() {
-	while :; do
-		"$GEMELLO" serve --data "$data" --hostnames "$host" --listeners.admin "$host:7080" \
-			--kafka "$host:9092" --log.partitions 4 >>"$dir/serve.log" 2>&1 &
-		echo $! >"$dir/pid"
-		code=0
-		wait $! || code=$?
-		echo "ended $code" >>"$dir/serve.log"
-		[ $code = 137 ] || return 0
-	done
-}
-touch "$dir/serve.log"
-supervise &
-supervisor=$!
+start main "$host" --kafka "$host:9092" --log.partitions 4
+[ -z "$tight" ] || start tight "$tight" --log.listen "$tight:9092" --log.partitions 1 \
+	--throttle.device_connections 10/min --throttle.d2c 30/min
 wait_for "$data/run.json" '"pid"' "the node"
+cat "$data/pki/ca.pem" >"$dir/trust.pem"
+if [ -n "$tight" ]; then
+	wait_for "$dir/tight/run.json" '"pid"' "the node with low rates"
+	cat "$dir/tight/pki/ca.pem" >>"$dir/trust.pem"
+fi
 
-export GEMELLO GEMELLO_DATA="$data" NODE_EXTRA_CA_CERTS="$data/pki/ca.pem"
+export GEMELLO GEMELLO_DATA="$data" GEMELLO_TIGHT="${tight:+$dir/tight}" GEMELLO_DEVICE_CA="$dir/ca" NODE_EXTRA_CA_CERTS="$dir/trust.pem"
 [ $# -gt 0 ] || set -- *.test.js
 bound=''
 command -v timeout >/dev/null && bound="timeout -k 5 $limit"
 status=0
 for file; do
 	echo "# $file"
-	$bound node --test --test-reporter=spec "$file" || { status=1; echo "$file failed ($?)" >&2; }
+	$bound node --test --test-reporter=spec ${ONLY:+--test-name-pattern="$ONLY"} "$file" || { status=1; echo "$file failed ($?)" >&2; }
 done
 exit $status

@@ -1,13 +1,18 @@
 'use strict';
+// S7: queries.
 const assert = require('node:assert/strict');
 const https = require('node:https');
-const { test } = require('node:test');
 const { SharedAccessSignature, ConnectionString } = require('azure-iot-common');
-const { clientOf, createDevice, fresh, gemello, host, policy, registry, report, until, using } = require('./hub.js');
+const { Client } = require('azure-iot-device');
+const { Mqtt } = require('azure-iot-device-mqtt');
+const { collect } = require('../collect.js');
+const { main, fresh, report, until, using } = require('../hub.js');
+
+const { rows, row } = collect();
 
 /** Makes n devices whose tag group is fresh; returns {group, ids}. */
 async function fleet(n) {
-  const r = await registry();
+  const r = await main.registry();
   const group = fresh('group');
   const ids = Array.from({ length: n }, (_, i) => `${group}-${i}`);
   await r.addDevices(ids.map((deviceId) => ({ deviceId, tags: { group } })));
@@ -30,12 +35,12 @@ async function all(query, next = 'next') {
 
 /** A request of the service API with its headers; the SDK sets none of ours. */
 async function service(method, path, body, headers = {}) {
-  const cn = ConnectionString.parse(await policy());
+  const cn = ConnectionString.parse(await main.policy());
   const ends = Math.floor(Date.now() / 1000) + 600;
-  const authorization = SharedAccessSignature.create(host, cn.SharedAccessKeyName, cn.SharedAccessKey, ends).toString();
+  const authorization = SharedAccessSignature.create(main.host, cn.SharedAccessKeyName, cn.SharedAccessKey, ends).toString();
   return new Promise((resolve, reject) => {
     const request = https.request({
-      host, method, path: `${path}?api-version=2021-04-12`,
+      host: main.host, method, path: `${path}?api-version=2021-04-12`,
       headers: { authorization, 'content-type': 'application/json', ...headers },
     }, (response) => {
       const parts = [];
@@ -49,9 +54,9 @@ async function service(method, path, body, headers = {}) {
   });
 }
 
-test('S7: a query gives its rows page by page, and the last page no continuation', async () => {
+row('S7', 'a query gives its rows page by page, and the last page no continuation', async () => {
   const { group, ids } = await fleet(7);
-  const r = await registry();
+  const r = await main.registry();
   const text = `SELECT * FROM devices WHERE tags.group = '${group}'`;
   for (const [size, pages] of [[1, 7], [3, 3], [7, 1], [undefined, 1]]) {
     const { rows, responses } = await all(r.createQuery(text, size));
@@ -67,9 +72,9 @@ test('S7: a query gives its rows page by page, and the last page no continuation
   await assert.rejects(r.createQuery('SELECT * FROM devices WHERE').next(), { name: 'ArgumentError' });
 });
 
-test('S7: nextAsTwin gives twins that can be changed', async () => {
+row('S7', 'nextAsTwin gives twins that can be changed', async () => {
   const { group, ids } = await fleet(3);
-  const r = await registry();
+  const r = await main.registry();
   const { rows } = await all(r.createQuery(`SELECT * FROM devices WHERE tags.group = '${group}'`, 2), 'nextAsTwin');
   assert.deepEqual(rows.map((twin) => twin.deviceId).sort(), ids);
   for (const twin of rows) {
@@ -81,16 +86,16 @@ test('S7: nextAsTwin gives twins that can be changed', async () => {
   assert.equal(seen.responses[0].headers['x-ms-item-type'], 'Raw');
 });
 
-test('S7: rows that sum up', async () => {
+row('S7', 'rows that sum up', async () => {
   const { group } = await fleet(5);
-  const r = await registry();
+  const r = await main.registry();
   const { rows } = await all(r.createQuery(`SELECT COUNT() AS n, AVG(tags.n) AS mean, MAX(tags.n) AS top FROM devices WHERE tags.group = '${group}'`));
   assert.deepEqual(rows, [{ n: 5, mean: 2, top: 4 }]);
 });
 
-test('S7: modules are a collection of their own', async () => {
+row('S7', 'modules are a collection of their own', async () => {
   const { group, ids } = await fleet(2);
-  const r = await registry();
+  const r = await main.registry();
   for (const moduleId of ['camera', 'modem']) {
     await r.addModule({ deviceId: ids[0], moduleId });
     await r.updateModuleTwin(ids[0], moduleId, { tags: { group } }, '*');
@@ -103,9 +108,9 @@ test('S7: modules are a collection of their own', async () => {
   assert.ok(devices.rows.every((d) => d.moduleId === undefined));
 });
 
-test('S7: what Azure IoT Explorer lists', async () => {
-  const device = await createDevice('explorer');
-  const r = await registry();
+row('S7', 'what Azure IoT Explorer lists', async () => {
+  const device = await main.createDevice('explorer');
+  const r = await main.registry();
   const text = 'SELECT deviceId as DeviceId, status as Status, lastActivityTime as LastActivityTime, ' +
     'statusUpdatedTime as StatusUpdatedTime, authenticationType as AuthenticationType, ' +
     'cloudToDeviceMessageCount as CloudToDeviceMessageCount, connectionState as ConnectionState, ' +
@@ -123,7 +128,7 @@ test('S7: what Azure IoT Explorer lists', async () => {
   assert.ok(rows.some((d) => d.DeviceId === device.deviceId));
 });
 
-test('S7: a query after the position of a write holds the write', async () => {
+row('S7', 'a query after the position of a write holds the write', async () => {
   const { ids: [id] } = await fleet(1);
   for (let round = 0; round < 10; round++) {
     const mark = `${id}-${round}`;
@@ -138,19 +143,21 @@ test('S7: a query after the position of a write holds the write', async () => {
   }
 });
 
-test('S7: conditions on what a device reports, and the command line', async () => {
-  const device = await createDevice('s7-reported');
-  await using(clientOf(device), async (client) => {
+row('S7', 'conditions on what a device reports, and the command line', async () => {
+  const device = await main.createDevice('s7-reported');
+  await using(Client.fromConnectionString(device.connectionString, Mqtt), async (client) => {
     const twin = await client.getTwin();
     await report(twin, { firmware: { version: '2.1', slots: ['a', 'b'] }, battery: 17 });
   });
   const condition = `deviceId = '${device.deviceId}' AND properties.reported.firmware.version = '2.1' AND properties.reported.firmware.slots[1] = 'b' AND properties.reported.battery < 20`;
   const text = `SELECT deviceId, properties.reported.battery FROM devices WHERE ${condition}`;
   const want = [{ deviceId: device.deviceId, battery: 17 }];
-  const r = await registry();
+  const r = await main.registry();
   await until('the report', async () => (await all(r.createQuery(text))).rows.length === 1);
   assert.deepEqual((await all(r.createQuery(text))).rows, want);
-  assert.deepEqual(JSON.parse(await gemello('query', text, '--json', '--page-size', '1')), want);
-  assert.equal(await gemello('query', text), `${JSON.stringify(want[0])}\n`);
-  await assert.rejects(gemello('query', 'SELECT * FROM nowhere'), /nowhere/);
+  assert.deepEqual(JSON.parse(await main.gemello('query', text, '--json', '--page-size', '1')), want);
+  assert.equal(await main.gemello('query', text), `${JSON.stringify(want[0])}\n`);
+  await assert.rejects(main.gemello('query', 'SELECT * FROM nowhere'), /nowhere/);
 });
+
+module.exports = rows;

@@ -1,21 +1,26 @@
 'use strict';
+// S17: the generated client of the registry.
 const assert = require('node:assert/strict');
 const { randomBytes } = require('node:crypto');
-const { test } = require('node:test');
+const { Client } = require('azure-iot-device');
+const { Mqtt } = require('azure-iot-device-mqtt');
 const { IoTHubTokenCredentials } = require('azure-iothub');
 const { IoTHubRegistryManager } = require('azure-iothub/dist/cl/iothub_registry_manager');
-const { clientOf, connectionString, createDevice, fresh, policy, until, using } = require('./hub.js');
+const { collect } = require('../collect.js');
+const { main, fresh, until, using } = require('../hub.js');
+
+const { rows, row } = collect();
 
 // The generated client takes no status but the ones that its operation names: a
 // result here is a status that was exactly right.
 async function manager() {
-  return new IoTHubRegistryManager(new IoTHubTokenCredentials(await policy()));
+  return new IoTHubRegistryManager(new IoTHubTokenCredentials(await main.policy()));
 }
 const key = () => randomBytes(32).toString('base64');
 const status = (result) => result._response.status;
 const failsWith = (statusCode, code) => (e) => e.statusCode === statusCode && (!code || e.response.headers.get('iothub-errorcode') === code);
 
-test('S17: devices with keys, thumbprints and a CA', async () => {
+row('S17', 'devices with keys, thumbprints and a CA', async () => {
   const m = await manager();
   const [primary, secondary] = [key(), key()];
   const sas = await m.createDeviceWithSas(fresh('s17'), primary, secondary, true);
@@ -47,9 +52,9 @@ test('S17: devices with keys, thumbprints and a CA', async () => {
   await until('a deletion', () => m.getDevice(off.deviceId).then(() => false, failsWith(404)));
 });
 
-test('S17: modules', async () => {
+row('S17', 'modules', async () => {
   const m = await manager();
-  const { deviceId } = await createDevice('s17-modules');
+  const { deviceId } = await main.createDevice('s17-modules');
   const [primary, secondary] = [key(), key()];
   const sas = await m.createModuleWithSas(deviceId, 'sas', 'fleet', primary, secondary);
   assert.equal(status(sas), 201);
@@ -77,9 +82,9 @@ test('S17: modules', async () => {
   await until('a deletion', () => m.getModule(deviceId, 'x509').then(() => false, failsWith(404)));
 });
 
-test('S17: twins are updated and replaced', async () => {
+row('S17', 'twins are updated and replaced', async () => {
   const m = await manager();
-  const { deviceId } = await createDevice('s17-twin');
+  const { deviceId } = await main.createDevice('s17-twin');
   const first = await m.getTwin(deviceId);
   assert.equal(status(first), 200);
   const updated = await m.updateTwin(deviceId, { tags: { a: 1 }, properties: { desired: { x: 1, y: { z: 2 } } } }, first.etag);
@@ -95,7 +100,7 @@ test('S17: twins are updated and replaced', async () => {
   await assert.rejects(m.updateTwin(deviceId, { tags: { 'a.b': 1 } }, '*'), failsWith(400, 'ArgumentInvalid'));
 });
 
-test('S17: many devices at once, with the errors of each', async () => {
+row('S17', 'many devices at once, with the errors of each', async () => {
   const m = await manager();
   const ids = [fresh('s17-bulk'), fresh('s17-bulk')];
   const made = await m.bulkCreateOrUpdateDevices(ids.map((id) => ({ id, importMode: 'create', tags: { site: 'a' } })));
@@ -112,7 +117,7 @@ test('S17: many devices at once, with the errors of each', async () => {
   await assert.rejects(m.getDevice(ids[1]), failsWith(404));
 });
 
-test('S17: statistics of the registry and of connections', async () => {
+row('S17', 'statistics of the registry and of connections', async () => {
   const m = await manager();
   const before = await m.getDeviceRegistryStatistics();
   const d = await m.createDeviceWithSas(fresh('s17-count'), '', '', true);
@@ -122,8 +127,10 @@ test('S17: statistics of the registry and of connections', async () => {
   assert.equal(after.enabledDeviceCount, before.enabledDeviceCount + 1);
   assert.equal(after.totalDeviceCount, after.enabledDeviceCount + after.disabledDeviceCount);
   const { connectedDeviceCount: connected } = await m.getServiceStatistics();
-  await using(clientOf(connectionString(d.deviceId, d.authentication.symmetricKey.primaryKey)), async () => {
+  await using(Client.fromConnectionString(main.connectionString(d.deviceId, d.authentication.symmetricKey.primaryKey), Mqtt), async () => {
     await until('the count', async () => (await m.getServiceStatistics()).connectedDeviceCount === connected + 1);
   });
   await until('the count', async () => (await m.getServiceStatistics()).connectedDeviceCount === connected);
 });
+
+module.exports = rows;

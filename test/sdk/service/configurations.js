@@ -1,12 +1,15 @@
 'use strict';
+// S9: configurations.
 const assert = require('node:assert/strict');
-const { test } = require('node:test');
-const hub = require('./hub.js');
+const { collect } = require('../collect.js');
+const { main, fresh, until } = require('../hub.js');
 
-test('S9: add, get, list, update, force, remove', async () => {
-  const r = await hub.registry();
-  const id = hub.fresh('s9').toLowerCase();
-  const device = hub.fresh('s9-device');
+const { rows, row } = collect();
+
+row('S9', 'add, get, list, update, force, remove', async () => {
+  const r = await main.registry();
+  const id = fresh('s9').toLowerCase();
+  const device = fresh('s9-device');
   await r.create({ deviceId: device });
   const configuration = {
     id, schemaVersion: '1.0', labels: { a: 'b' }, priority: 10, targetCondition: `deviceId='${device}'`,
@@ -16,7 +19,7 @@ test('S9: add, get, list, update, force, remove', async () => {
   const made = (await r.addConfiguration(configuration)).responseBody;
   assert.equal(made.id, id);
   assert.deepEqual(made.content, configuration.content);
-  await hub.until('the configuration is applied', async () => (await r.getTwin(device)).responseBody.properties.desired.net?.rate === 5);
+  await until('the configuration is applied', async () => (await r.getTwin(device)).responseBody.properties.desired.net?.rate === 5);
   const got = (await r.getConfiguration(id)).responseBody;
   assert.equal(got.systemMetrics.results.targetedCount, 1);
   assert.equal(got.systemMetrics.results.appliedCount, 1);
@@ -33,15 +36,17 @@ test('S9: add, get, list, update, force, remove', async () => {
 
   await r.removeConfiguration(id);
   await assert.rejects(r.getConfiguration(id));
-  await hub.until('what it has set is removed', async () => (await r.getTwin(device)).responseBody.properties.desired.net === undefined);
+  await until('what it has set is removed', async () => (await r.getTwin(device)).responseBody.properties.desired.net === undefined);
   await r.delete(device);
 });
 
-test('S9: applyConfigurationContentOnDevice', async () => {
-  const r = await hub.registry();
-  const id = hub.fresh('s9-edge');
+row('S9', 'applyConfigurationContentOnDevice', async () => {
+  const r = await main.registry();
+  const id = fresh('s9-edge');
   await r.create({ deviceId: id, capabilities: { iotEdge: true } });
   await r.applyConfigurationContentOnDevice(id, { modulesContent: { mine: { 'properties.desired.a': 1 } } });
   assert.equal((await r.getModuleTwin(id, 'mine')).responseBody.properties.desired.a, 1);
   await r.delete(id);
 });
+
+module.exports = rows;
