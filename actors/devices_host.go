@@ -97,11 +97,13 @@ func (n *Node) deviceEffects(e *partition.Effects) {
 	clear(e.Replies)
 	e.Replies = e.Replies[:0]
 	for _, notice := range e.Notices {
-		if err := n.cluster.Send(notice.Ref.String(), notice); err != nil {
+		// They are for sessions, which only an actor that is there can have: one
+		// that comes later reads what is told here.
+		if err := n.cluster.Notify(notice.Ref.String(), notice); err != nil {
 			n.metrics.busy.Inc()
 		}
 		if n.options.Break == FaultNotice && notice.Kind == partition.NoticeDesired {
-			_ = n.cluster.Send(notice.Ref.String(), notice) // what is lost here is no fault
+			_ = n.cluster.Notify(notice.Ref.String(), notice) // what is lost here is no fault
 		}
 	}
 	clear(e.Notices)

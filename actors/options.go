@@ -31,6 +31,8 @@ var (
 type Cluster interface {
 	Request(ctx context.Context, deviceID string, msg any) (any, error)
 	Send(deviceID string, msg any) error
+	// Notify is Send to an actor that is there; without one nothing happens.
+	Notify(deviceID string, msg any) error
 	Stop(ctx context.Context) error
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -18,11 +19,12 @@ type IdleOptions struct {
 	Dir         string
 	Host        string        // empty: 127.0.0.1
 	Connections int           // 0: 10,000
+	Twins       bool          // subscribe to twins and methods, too, as device SDKs do
 	Settle      time.Duration // before the size is read; 0: 135 s, after which the runtime has collected and given back garbage
 	ServeArgs   []string
 }
 
-// Idle measures what an idle connection with one subscription adds to the size
+// Idle measures what an idle connection with its subscriptions adds to the size
 // of a node, plain and with TLS. Their devices exist before. The size is that of
 // the process; descriptors and socket buffers are the system's.
 func Idle(ctx context.Context, o IdleOptions, out io.Writer) error {
@@ -59,7 +61,11 @@ func idleOnce(ctx context.Context, o *IdleOptions, secure bool, out io.Writer) e
 		return err
 	}
 	start := time.Now()
-	conns, err := connectIdle(ctx, node, clients, secure)
+	filters := []string{"devices/%s/messages/devicebound/#"}
+	if o.Twins {
+		filters = append(filters, twinAnswers, desiredChanges, methodRequests)
+	}
+	conns, err := connectIdle(ctx, node, clients, filters, secure)
 	defer func() {
 		for _, c := range conns {
 			if c != nil {
@@ -80,7 +86,7 @@ func idleOnce(ctx context.Context, o *IdleOptions, secure bool, out io.Writer) e
 		kind = "tls"
 	}
 	each := func(a, b float64) float64 { return (a - b) / n / 1024 }
-	report(out, "MQTTIdle/"+kind, int64(len(clients)),
+	report(out, fmt.Sprintf("MQTTIdle/%s/subscriptions=%d", kind, len(filters)), int64(len(clients)),
 		each(after.rss, before.rss), "rss-KiB/conn",
 		each(after.heap, before.heap), "heap-KiB/conn", each(after.stack, before.stack), "stack-KiB/conn",
 		before.rss/(1<<20), "rss-before-MB", after.rss/(1<<20), "rss-after-MB",
@@ -108,13 +114,13 @@ func (n *nodeProcess) footprint(ctx context.Context, settle time.Duration) (f fo
 	return f, err
 }
 
-func connectIdle(ctx context.Context, node *nodeProcess, clients []mqttClient, secure bool) ([]net.Conn, error) {
+func connectIdle(ctx context.Context, node *nodeProcess, clients []mqttClient, filters []string, secure bool) ([]net.Conn, error) {
 	conns := make([]net.Conn, len(clients))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(32)
 	for i := range clients {
 		g.Go(func() (err error) {
-			conns[i], err = dialIdle(ctx, node, &clients[i], secure)
+			conns[i], err = dialIdle(ctx, node, &clients[i], filters, secure)
 			if err != nil {
 				err = fmt.Errorf("connect %s: %w", clients[i].id, err)
 			}
@@ -124,8 +130,8 @@ func connectIdle(ctx context.Context, node *nodeProcess, clients []mqttClient, s
 	return conns, g.Wait()
 }
 
-// dialIdle connects one client with a subscription to its commands.
-func dialIdle(ctx context.Context, node *nodeProcess, c *mqttClient, secure bool) (net.Conn, error) {
+// dialIdle connects one client with its subscriptions.
+func dialIdle(ctx context.Context, node *nodeProcess, c *mqttClient, filters []string, secure bool) (net.Conn, error) {
 	var d interface {
 		DialContext(ctx context.Context, network, addr string) (net.Conn, error)
 	} = &net.Dialer{Timeout: 30 * time.Second}
@@ -137,14 +143,14 @@ func dialIdle(ctx context.Context, node *nodeProcess, c *mqttClient, secure bool
 	if err != nil {
 		return nil, err
 	}
-	if err := subscribeIdle(nc, c); err != nil {
+	if err := subscribeIdle(nc, c, filters); err != nil {
 		nc.Close()
 		return nil, err
 	}
 	return nc, nil
 }
 
-func subscribeIdle(nc net.Conn, c *mqttClient) error {
+func subscribeIdle(nc net.Conn, c *mqttClient, filters []string) error {
 	if err := nc.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
 		return err
 	}
@@ -158,14 +164,16 @@ func subscribeIdle(nc net.Conn, c *mqttClient) error {
 	if ack[3] != 0 {
 		return fmt.Errorf("CONNECT is answered with % x", ack[:4])
 	}
-	if _, err := nc.Write(appendSubscribe(nil, "devices/"+c.id+"/messages/devicebound/#")); err != nil {
-		return err
-	}
-	if _, err := io.ReadFull(nc, ack[:]); err != nil {
-		return err
-	}
-	if ack[0] != 0x90 || ack[4] > 1 {
-		return fmt.Errorf("SUBSCRIBE is answered with % x", ack)
+	for _, filter := range filters {
+		if _, err := nc.Write(appendSubscribe(nil, strings.Replace(filter, "%s", c.id, 1))); err != nil {
+			return err
+		}
+		if _, err := io.ReadFull(nc, ack[:]); err != nil {
+			return err
+		}
+		if ack[0] != 0x90 || ack[4] > 1 {
+			return fmt.Errorf("SUBSCRIBE to %s is answered with % x", filter, ack)
+		}
 	}
 	return nc.SetDeadline(time.Time{})
 }

@@ -10,8 +10,6 @@ import (
 	"time"
 )
 
-const methodRequests = "$iothub/methods/POST/#"
-
 // Methods calls direct methods of connected devices over REST and prints how
 // many are answered and what a round trip takes: from caller to device and back.
 func Methods(ctx context.Context, o MethodsOptions, out io.Writer) error {

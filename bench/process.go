@@ -174,9 +174,20 @@ type nodeProcess struct {
 	http        *http.Client
 }
 
+// kill ends the process as a crash does.
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill()
+	<-p.exited
+}
+
 // startNode starts binary with a node whose listeners take free ports of host.
+// What an earlier node has left in dir is its data.
 func startNode(ctx context.Context, binary, dir, host string, args ...string) (*nodeProcess, error) {
 	data := filepath.Join(dir, "data")
+	// A node that was killed has left where it was.
+	if err := os.Remove(filepath.Join(data, "run.json")); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
 	free := net.JoinHostPort(host, "0")
 	p, err := startProcess(binary, append([]string{
 		"serve", "--data", data, "--hostnames", host, "--listeners.mqtt", free, "--listeners.mqtts", free,

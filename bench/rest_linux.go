@@ -19,6 +19,7 @@ import (
 // than the server it measures.
 type restLoad struct {
 	conns []*restConn
+	rate  float64 // requests a second of all connections; 0: as fast as answers come
 }
 
 type restConn struct {
@@ -51,12 +52,19 @@ func (l *restLoad) close() {
 }
 
 // run asks until warm and the time measured are over; request returns the bytes
-// of the n-th request of a connection. An answer that is not 200 ends the run.
+// of the n-th request of a connection. An answer that is not 200 ends the run. At
+// a rate, a request's time counts from when it was due, so that a server that
+// stands still is not asked less.
 func (l *restLoad) run(ctx context.Context, warm, measured time.Duration, request func(conn, n int) []byte) (*loadResult, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	from := time.Now().Add(warm)
+	begin := time.Now()
+	from := begin.Add(warm)
 	to := from.Add(measured)
+	every := time.Duration(0)
+	if l.rate > 0 {
+		every = time.Duration(float64(len(l.conns)) / l.rate * float64(time.Second))
+	}
 	errs := make([]error, len(l.conns))
 	lats := make([]latencies, len(l.conns))
 	var all sync.WaitGroup
@@ -64,6 +72,10 @@ func (l *restLoad) run(ctx context.Context, warm, measured time.Duration, reques
 		all.Go(func() {
 			for n := 0; ctx.Err() == nil; n++ {
 				start := time.Now()
+				if every > 0 {
+					start = begin.Add(every*time.Duration(i)/time.Duration(len(l.conns)) + every*time.Duration(n))
+					time.Sleep(time.Until(start))
+				}
 				if start.After(to) {
 					return
 				}

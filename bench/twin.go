@@ -2,8 +2,17 @@ package bench
 
 import "time"
 
+// Filters that devices subscribe to.
+const (
+	twinAnswers    = "$iothub/twin/res/#"
+	desiredChanges = "$iothub/twin/PATCH/properties/desired/#"
+	methodRequests = "$iothub/methods/POST/#"
+)
+
 // TwinOptions describe a run of reported patches and of twins read over REST
-// against a node of its own, in turn with telemetry over the same connections.
+// against a node of its own, in turn with telemetry as bench mqtt sends it and
+// telemetry over the patches' connections; then patches and reads once more, at
+// half the rate that was seen.
 type TwinOptions struct {
 	Binary      string        // gemello, to be started with serve
 	Dir         string        // where data lies; empty: the system's temporary directory
@@ -16,6 +25,7 @@ type TwinOptions struct {
 	Rounds      int           // of each kind, in turn; 0: 2
 	Warm        time.Duration // 0: 2 s
 	Measured    time.Duration // of a round; 0: 8 s
+	Rate        float64       // patches and reads a second of the paced rounds; 0: half of what was seen
 	ServeArgs   []string      // further flags for gemello serve
 }
 

@@ -11,10 +11,7 @@ import (
 	"time"
 )
 
-const (
-	twinAnswers  = "$iothub/twin/res/#"
-	reportedNext = "$iothub/twin/PATCH/properties/reported/?$rid="
-)
+const reportedNext = "$iothub/twin/PATCH/properties/reported/?$rid="
 
 // Twin sends reported patches, telemetry over as many connections for
 // comparison, and reads twins over REST, all in turn, and prints rates and
@@ -36,36 +33,96 @@ func Twin(ctx context.Context, o TwinOptions, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	telemetry := target{name: "gemello", addr: node.mqtt, process: node.process, clients: clients}
-	asMQTT := MQTTOptions{Window: o.Window, Payload: o.Payload, Warm: o.Warm, Measured: o.Measured}
-	load := &patchLoad{o: &o, versions: make([]int64, len(clients)), sent: make([]int64, len(clients)*o.Window)}
-	for i := range load.versions {
-		load.versions[i] = 1
+	r := &twinRun{o: &o, node: node, clients: clients, out: out}
+	r.load = &patchLoad{o: &o, versions: make([]int64, len(clients)), sent: make([]int64, len(clients)*o.Window)}
+	for i := range r.load.versions {
+		r.load.versions[i] = 1
 	}
-	var patches, reads []float64
+	// Both as bench mqtt measures them, but for connections and window of the
+	// second.
+	alone := min(len(clients), MQTTOptions{}.ensureDefaults().Connections)
+	r.telemetry = target{name: "gemello", addr: node.mqtt, process: node.process, clients: clients[:alone]}
+	r.same = target{name: "gemello", addr: node.mqtt, process: node.process, clients: clients}
 	for range o.Rounds {
-		if err := ctx.Err(); err != nil {
+		if err := r.round(ctx); err != nil {
 			return err
 		}
-		if err := telemetry.round(&asMQTT, out); err != nil {
-			return fmt.Errorf("telemetry: %w", err)
-		}
-		rate, err := load.round(node, clients, out)
-		if err != nil {
-			return fmt.Errorf("reported patches: %w", err)
-		}
-		patches = append(patches, rate)
-		if rate, err = readTwins(ctx, node, clients, &o, out); err != nil {
-			return fmt.Errorf("twins over REST: %w", err)
-		}
-		reads = append(reads, rate)
+	}
+	if err := r.half(ctx); err != nil {
+		return err
 	}
 	if _, err := diskSync(dir, o.Patch, out); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "REPORT\tpatches_s=%.0f\ttelemetry_s=%.0f\tratio=%.3f\treads_s=%.0f\n",
-		median(patches), median(telemetry.rates), median(patches)/median(telemetry.rates), median(reads))
+	r.summary()
 	return nil
+}
+
+// twinRun is what one run measures.
+type twinRun struct {
+	o               *TwinOptions
+	node            *nodeProcess
+	clients         []mqttClient
+	out             io.Writer
+	load            *patchLoad
+	telemetry, same target
+	patches, reads  []float64 // rates
+	patchTail       latencies // at half the rate
+	readTail        latencies
+}
+
+func (r *twinRun) round(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	asMQTT := MQTTOptions{Payload: r.o.Payload, Warm: r.o.Warm, Measured: r.o.Measured}.ensureDefaults()
+	if err := r.telemetry.round(&asMQTT, r.out); err != nil {
+		return fmt.Errorf("telemetry: %w", err)
+	}
+	asMQTT.Window = r.o.Window
+	if err := r.same.round(&asMQTT, r.out); err != nil {
+		return fmt.Errorf("telemetry over the same connections: %w", err)
+	}
+	l, err := r.load.round(r.node, r.clients, 0, r.out)
+	if err != nil {
+		return fmt.Errorf("reported patches: %w", err)
+	}
+	r.patches = append(r.patches, l.rate())
+	if l, err = readTwins(ctx, r.node, r.clients, r.o, 0, r.out); err != nil {
+		return fmt.Errorf("twins over REST: %w", err)
+	}
+	r.reads = append(r.reads, l.rate())
+	return nil
+}
+
+// half measures times at half the rate: at the full one they are those of the
+// queues that the load itself fills.
+func (r *twinRun) half(ctx context.Context) error {
+	patches, err := r.load.round(r.node, r.clients, r.pace(r.patches), r.out)
+	if err != nil {
+		return fmt.Errorf("reported patches at half the rate: %w", err)
+	}
+	reads, err := readTwins(ctx, r.node, r.clients, r.o, r.pace(r.reads), r.out)
+	if err != nil {
+		return fmt.Errorf("twins over REST at half the rate: %w", err)
+	}
+	r.patchTail, r.readTail = patches.lat, reads.lat
+	return nil
+}
+
+// pace is half of what was seen unless the options say a rate.
+func (r *twinRun) pace(seen []float64) float64 {
+	if r.o.Rate > 0 {
+		return r.o.Rate
+	}
+	return median(seen) / 2
+}
+
+func (r *twinRun) summary() {
+	patches := median(r.patches)
+	fmt.Fprintf(r.out, "REPORT\tpatches_s=%.0f\ttelemetry_s=%.0f\tratio=%.3f\tsame_connections_telemetry_s=%.0f\tsame_connections_ratio=%.3f\treads_s=%.0f\tpatch_p99_ms=%.1f\tread_p99_ms=%.1f\n",
+		patches, median(r.telemetry.rates), patches/median(r.telemetry.rates), median(r.same.rates), patches/median(r.same.rates),
+		median(r.reads), micros(r.patchTail.quantile(0.99))/1e3, micros(r.readTail.quantile(0.99))/1e3)
 }
 
 // patchLoad keeps Window patches of each device in flight.
@@ -79,24 +136,29 @@ type patchLoad struct {
 	scratch  []byte
 }
 
-func (l *patchLoad) round(node *nodeProcess, clients []mqttClient, out io.Writer) (float64, error) {
+// round measures once: as fast as answers come, or at a rate in patches a second.
+func (l *patchLoad) round(node *nodeProcess, clients []mqttClient, rate float64, out io.Writer) (*loadResult, error) {
 	var err error
 	if l.x, err = openExchange(node.mqtt, clients, twinAnswers); err != nil {
-		return 0, err
+		return nil, err
 	}
 	defer l.x.close()
 	l.pad = bytes.Repeat([]byte("x"), l.o.Patch)
 	before, began := node.cpu(), time.Now()
-	r, err := l.run()
+	name, run := "TwinReported", l.run
+	if rate > 0 {
+		name, run = "TwinReportedPaced", func() (*loadResult, error) { return l.runPaced(rate) }
+	}
+	r, err := run()
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	cpu := (node.cpu() - before).Seconds() / time.Since(began).Seconds()
-	report(out, fmt.Sprintf("TwinReported/conns=%d/window=%d/bytes=%d", len(clients), l.o.Window, l.o.Patch), r.acked,
+	report(out, fmt.Sprintf("%s/conns=%d/window=%d/bytes=%d", name, len(clients), l.o.Window, l.o.Patch), r.acked,
 		1e9/r.rate(), "ns/op", r.rate(), "patches/s",
-		cpu, "server-cpus", r.cpu.Seconds()/r.elapsed.Seconds(), "generator-cpus",
+		cpu, "server-cpus", r.cpu.Seconds()/r.elapsed.Seconds(), "generator-cpus", cpu/r.rate()*1e6, "server-cpu-s/M",
 		micros(r.lat.quantile(0.5)), "p50-µs", micros(r.lat.quantile(0.99)), "p99-µs")
-	return r.rate(), nil
+	return r, nil
 }
 
 func (l *patchLoad) run() (*loadResult, error) {
@@ -184,12 +246,13 @@ func (l *patchLoad) answered(client int, kind byte, body []byte) (int, error) {
 	return slot, nil
 }
 
-func readTwins(ctx context.Context, node *nodeProcess, clients []mqttClient, o *TwinOptions, out io.Writer) (float64, error) {
+func readTwins(ctx context.Context, node *nodeProcess, clients []mqttClient, o *TwinOptions, rate float64, out io.Writer) (*loadResult, error) {
 	load, err := openREST(node.admin, o.Readers)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	defer load.close()
+	load.rate = rate
 	requests := make([][]byte, len(clients))
 	for i := range clients {
 		requests[i] = node.restRequest("GET", "/api/v1/twins/"+clients[i].id, nil)
@@ -197,11 +260,15 @@ func readTwins(ctx context.Context, node *nodeProcess, clients []mqttClient, o *
 	before, began := node.cpu(), time.Now()
 	r, err := load.run(ctx, o.Warm, o.Measured, func(conn, n int) []byte { return requests[(conn+n*o.Readers)%len(requests)] })
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	cpu := (node.cpu() - before).Seconds() / time.Since(began).Seconds()
-	report(out, fmt.Sprintf("TwinRead/rest/conns=%d", o.Readers), r.acked,
-		1e9/r.rate(), "ns/op", r.rate(), "reads/s", cpu, "server-cpus",
+	name := "TwinRead"
+	if rate > 0 {
+		name = "TwinReadPaced"
+	}
+	report(out, fmt.Sprintf("%s/rest/conns=%d", name, o.Readers), r.acked,
+		1e9/r.rate(), "ns/op", r.rate(), "reads/s", cpu, "server-cpus", cpu/r.rate()*1e6, "server-cpu-s/M",
 		micros(r.lat.quantile(0.5)), "p50-µs", micros(r.lat.quantile(0.99)), "p99-µs")
-	return r.rate(), nil
+	return r, nil
 }

@@ -29,6 +29,26 @@ func TestConcurrentFirstMessagesMakeOneActor(t *testing.T) {
 	}
 }
 
+func TestNotifyReachesAnActorThatIsThereAndMakesNone(t *testing.T) {
+	f := newFixture(t, nil)
+	told := make(chan struct{})
+	tell := do(func(actor.Context, *testDevice) { close(told) })
+	if err := f.Notify("dev", tell); err != nil {
+		t.Fatal(err)
+	}
+	if n := f.starts("dev"); n != 0 {
+		t.Errorf("%d activations by a notice, want 0", n)
+	}
+	f.mustAsk("dev", "hello")
+	if err := f.Notify("dev", tell); err != nil {
+		t.Fatal(err)
+	}
+	<-told // closed once: the first notice reached nobody
+	if n := f.starts("dev"); n != 1 {
+		t.Errorf("%d activations, want 1", n)
+	}
+}
+
 func TestActorThatCannotBeMadeOrStartFailsItsMessages(t *testing.T) {
 	f := newFixture(t, nil)
 	for _, id := range []string{"unmade", "stillborn"} {

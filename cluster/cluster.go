@@ -194,6 +194,19 @@ func (c *Cluster) Send(deviceID string, msg any) error {
 	return nil
 }
 
+// Notify is Send to an actor that is there; without one nothing happens. It is for
+// what only an actor that holds something has to know: an activation for each
+// device of a bulk change would cost more than the change.
+func (c *Cluster) Notify(deviceID string, msg any) error {
+	c.mu.Lock()
+	here := c.active[deviceID] != nil
+	c.mu.Unlock()
+	if !here {
+		return nil
+	}
+	return c.Send(deviceID, msg)
+}
+
 func (c *Cluster) isHere(deviceID string) error {
 	p := c.opts.Partitions(deviceID)
 	if p < 0 {

@@ -98,13 +98,19 @@ func (d *Devices) Effects() *Effects { return d.effects }
 // Arrival returns the arrival clock.
 func (d *Devices) Arrival() windows.Tick { return d.arrival }
 
-// Unsaved counts the records since the last Save; when indexes wait for one, it is
-// more than any.
+// changedWeight is how many records a changed document counts for, so that a host
+// that saves every 200,000 records holds no more than about 20,000 documents that
+// wait for it, of 2 KiB and more each.
+const changedWeight = 10
+
+// Unsaved counts the records since the last Save, or more when many documents
+// have changed: they stay in memory until then. When indexes wait for a save, it
+// is more than any.
 func (d *Devices) Unsaved() int64 {
 	if d.indexes.urgent() {
 		return math.MaxInt64
 	}
-	return d.unsaved
+	return max(d.unsaved, changedWeight*int64(len(d.cache.changed)))
 }
 
 // Tick does nothing: no device state depends on idle time yet.

@@ -501,3 +501,34 @@ func TestPresenceTimesAreKept(t *testing.T) {
 		t.Errorf("%+v, %v", got, err)
 	}
 }
+
+// A host saves by what Unsaved says, and until then changed documents stay in
+// memory.
+func TestChangedDocumentsAreSavedLongBeforeAsManyRecordsWouldBe(t *testing.T) {
+	d, err := NewDevices(DevicesOptions{State: memory{}, StateTopic: "state", TwinsTopic: "twins", DeadLetter: "dead"}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const devices = 50
+	for i := range devices {
+		c := device.Change{Wanted: device.Identity{DeviceID: fmt.Sprint("d", i), Auth: device.Auth{Type: device.AuthCA}}}
+		body, err := c.AppendBinary(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := Record{Offset: int64(i), Arrival: base, Key: []byte(c.Wanted.DeviceID), Value: body, Headers: []Header{{device.HeaderKind, []byte(device.KindIdentity)}}}
+		if err := d.Apply(&r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d.Take(&Effects{})
+	if got := d.Unsaved(); got != devices*changedWeight {
+		t.Errorf("%d unsaved records for %d documents, want %d", got, devices, devices*changedWeight)
+	}
+	if err := d.Save(memoryBatch{memory{}}); err != nil {
+		t.Fatal(err)
+	}
+	if got := d.Unsaved(); got != 0 {
+		t.Errorf("%d unsaved records after a save", got)
+	}
+}

@@ -16,7 +16,8 @@ import (
 func newBenchCmd(a *app) *cobra.Command {
 	return commandGroup("bench", "Measure this machine: workloads that print Go benchmark lines",
 		a.newBenchHoppingCmd(), a.newBenchMQTTCmd(), a.newBenchIdleCmd(), a.newBenchLogCmd(), a.newBenchLogSizeCmd(),
-		a.newBenchOverlapCmd(), a.newBenchMemoryCmd(), a.newBenchIsolationCmd(), a.newBenchTwinCmd(), a.newBenchMethodsCmd())
+		a.newBenchOverlapCmd(), a.newBenchMemoryCmd(), a.newBenchIsolationCmd(), a.newBenchTwinCmd(), a.newBenchMethodsCmd(),
+		a.newBenchRegistryCmd())
 }
 
 func (a *app) newBenchHoppingCmd() *cobra.Command {

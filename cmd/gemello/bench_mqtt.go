@@ -37,7 +37,7 @@ func (a *app) newBenchIdleCmd() *cobra.Command {
 	o := bench.IdleOptions{}
 	cmd := &cobra.Command{
 		Use:   "idle",
-		Short: "Memory of idle MQTT connections with one subscription, plain and with TLS",
+		Short: "Memory of idle MQTT connections with their subscriptions, plain and with TLS",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			ctx, stop := interruptible(cmd.Context())
@@ -52,6 +52,7 @@ func (a *app) newBenchIdleCmd() *cobra.Command {
 	f.StringVar(&o.Dir, "dir", "", "directory for the node's data; empty: the system's temporary one")
 	f.StringVar(&o.Host, "host", "127.0.0.1", "loopback address of the node")
 	f.IntVar(&o.Connections, "connections", 10_000, "clients")
+	f.BoolVar(&o.Twins, "twins", false, "with subscriptions to twins and methods, too; without only to commands")
 	f.DurationVar(&o.Settle, "settle", 0, "wait before the size is read; 0: 135s")
 	return cmd
 }

@@ -30,6 +30,7 @@ func (a *app) newBenchTwinCmd() *cobra.Command {
 	f.IntVar(&o.Patch, "patch", 200, "bytes of a patch")
 	f.IntVar(&o.Payload, "payload", 110, "bytes of a message of telemetry")
 	f.IntVar(&o.Readers, "readers", 32, "connections that read twins")
+	f.Float64Var(&o.Rate, "rate", 0, "patches and reads a second of the paced rounds at the end; 0: half of what was seen")
 	f.IntVar(&o.Rounds, "rounds", 2, "rounds of each kind, in turn")
 	f.DurationVar(&o.Warm, "warm", 0, "part of a round that is not measured; 0: 2s")
 	f.DurationVar(&o.Measured, "duration", 0, "part of a round that is measured; 0: 8s")
@@ -49,5 +50,18 @@ func (a *app) newBenchMethodsCmd() *cobra.Command {
 	f.IntVar(&o.Rounds, "rounds", 2, "rounds")
 	f.DurationVar(&o.Warm, "warm", 0, "part of a round that is not measured; 0: 2s")
 	f.DurationVar(&o.Measured, "duration", 0, "part of a round that is measured; 0: 8s")
+	return cmd
+}
+
+func (a *app) newBenchRegistryCmd() *cobra.Command {
+	o := bench.RegistryOptions{}
+	cmd := &cobra.Command{Use: "registry", Short: "Memory, start after a kill and reads of a node with a million devices and their twins"}
+	onNode(cmd, nodeOptions{&o.Binary, &o.Dir, &o.Host, &o.ServeArgs}, func(ctx context.Context) error {
+		return bench.Registry(ctx, o, a.stdout)
+	})
+	f := cmd.Flags()
+	f.IntVar(&o.Devices, "devices", 1_000_000, "devices with keys and a twin")
+	f.IntVar(&o.Twin, "twin", 500, "bytes of tags and properties of a twin")
+	f.DurationVar(&o.Settle, "settle", 0, "wait before the size is read; 0: 30s")
 	return cmd
 }
