@@ -41,6 +41,7 @@ type AdminOptions struct {
 	Histories      Histories
 	Policies       Policies
 	Queries        Queries
+	Live           LiveQueries
 	Indexes        Indexes
 	Sealer         *credential.Sealer
 	Pipelines      Pipelines

@@ -27,6 +27,8 @@ type surface struct {
 	now     func() time.Time
 	random  io.Reader
 	timeout time.Duration
+	// heartbeat is how often a stream of events shows that it is alive.
+	heartbeat time.Duration
 }
 
 // defaultTimeout bounds how long a call may wait for the hub: below the minute
@@ -46,7 +48,7 @@ func newSurface(log *slog.Logger, m *metrics, now func() time.Time, random io.Re
 	if timeout <= 0 {
 		timeout = defaultTimeout
 	}
-	return surface{log, m, now, random, timeout}
+	return surface{log, m, now, random, timeout, liveHeartbeat}
 }
 
 // call is one request on its way.

@@ -61,14 +61,24 @@ func await(ctx context.Context, c *call, q Queries) error {
 }
 
 func (s *Service) query(ctx context.Context, c *call) error {
-	return answerQuery(ctx, c, s.queries, s.sealer)
+	return answerQuery(ctx, c, s.queries, s.sealer, func(q *query.Query) error {
+		return followQuery(ctx, c, s.live, s.heartbeat, q, func() error {
+			if s.accepts != nil && !s.accepts(c.remote()) {
+				return s.deny("address")
+			}
+			return s.authorize(c, credential.ServiceConnect)
+		})
+	})
 }
 
 func (a *Admin) query(ctx context.Context, c *call) error {
-	return answerQuery(ctx, c, a.o.Queries, a.o.Sealer)
+	return answerQuery(ctx, c, a.o.Queries, a.o.Sealer, func(q *query.Query) error {
+		return followQuery(ctx, c, a.o.Live, a.heartbeat, q, func() error { return a.authorize(c) })
+	})
 }
 
-func answerQuery(ctx context.Context, c *call, queries Queries, sealer *credential.Sealer) error {
+// answerQuery answers with a page, or by follow when the client asks for events.
+func answerQuery(ctx context.Context, c *call, queries Queries, sealer *credential.Sealer, follow func(*query.Query) error) error {
 	if queries == nil {
 		return fmt.Errorf("%w: queries", ErrNotYet)
 	}
@@ -81,6 +91,9 @@ func answerQuery(ctx context.Context, c *call, queries Queries, sealer *credenti
 	q, err := query.Parse(in.Query)
 	if err != nil {
 		return err
+	}
+	if wantsEvents(c.r) {
+		return follow(q)
 	}
 	limit := defaultPage
 	if v := c.r.Header.Get(headerMaxItems); v != "" {

@@ -25,7 +25,8 @@ type ServiceOptions struct {
 	Jobs           Jobs     // nil: jobs are answered with 501
 	Commands       Commands // nil: commands and their feedback are answered with 501
 	Policies       Policies
-	Queries        Queries // nil: queries are answered with 501
+	Queries        Queries     // nil: queries are answered with 501
+	Live           LiveQueries // nil: live queries are answered with 501
 	Sealer         *credential.Sealer
 	// Hostnames are the names of this hub that SAS audiences may carry.
 	Hostnames []string
@@ -54,6 +55,7 @@ type Service struct {
 	open           openCalls
 	policies       Policies
 	queries        Queries
+	live           LiveQueries
 	sealer         *credential.Sealer
 	hosts          []string
 	skew           time.Duration
@@ -75,7 +77,7 @@ func NewService(o ServiceOptions) (*Service, error) {
 	}
 	s := &Service{
 		surface: newSurface(o.Logger, m, o.Now, o.Random, o.Timeout),
-		hub:     o.Hub, methods: o.Methods, commands: o.Commands, policies: o.Policies, sealer: o.Sealer, skew: o.Skew, queries: o.Queries, jobs: o.Jobs, configurations: o.Configurations,
+		hub:     o.Hub, methods: o.Methods, commands: o.Commands, policies: o.Policies, sealer: o.Sealer, skew: o.Skew, queries: o.Queries, live: o.Live, jobs: o.Jobs, configurations: o.Configurations,
 		throttle: o.Throttle, accepts: o.Accepts,
 	}
 	for _, h := range o.Hostnames {

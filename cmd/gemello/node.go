@@ -250,7 +250,7 @@ func (n *nodeServers) serve(ctx context.Context) error {
 		Limits: mqtt.Limits{Handshakes: n.cfg.Limits.Handshakes}})
 	hub := hubAdapter{n.node}
 	service, err := api.NewService(api.ServiceOptions{
-		Hub: hub, Methods: hub, Queries: queriesAdapter{n.node}, Commands: hub, Configurations: configurationsAdapter{n.node}, Jobs: jobsAdapter{n.node}, Policies: n.policies, Sealer: n.sealer, Hostnames: n.cfg.Hostnames, Skew: clockSkew,
+		Hub: hub, Methods: hub, Queries: queriesAdapter{n.node}, Live: queriesAdapter{n.node}, Commands: hub, Configurations: configurationsAdapter{n.node}, Jobs: jobsAdapter{n.node}, Policies: n.policies, Sealer: n.sealer, Hostnames: n.cfg.Hostnames, Skew: clockSkew,
 		Throttle: limiter, Accepts: filters.accepts(ipfilter.Service),
 		Logger: n.env.Logger, Registerer: n.registry,
 	})
@@ -259,7 +259,7 @@ func (n *nodeServers) serve(ctx context.Context) error {
 	}
 	admin, err := api.NewAdmin(api.AdminOptions{
 		Token: n.env.AdminToken, Hosts: adminHosts(n.cfg), Hostnames: n.cfg.Hostnames,
-		Hub: hub, Methods: hub, Queries: queriesAdapter{n.node}, Indexes: indexesAdapter{n.node}, Commands: hub, Jobs: jobsAdapter{n.node}, Configurations: configurationsAdapter{n.node}, Policies: n.policies, PolicyStore: n.policies, Routing: routingAdapter{n.node, n.sealer, n.cfg.Routing.PrivateWebhooks}, IPFilters: filters, Sealer: n.sealer,
+		Hub: hub, Methods: hub, Queries: queriesAdapter{n.node}, Live: queriesAdapter{n.node}, Indexes: indexesAdapter{n.node}, Commands: hub, Jobs: jobsAdapter{n.node}, Configurations: configurationsAdapter{n.node}, Policies: n.policies, PolicyStore: n.policies, Routing: routingAdapter{n.node, n.sealer, n.cfg.Routing.PrivateWebhooks}, IPFilters: filters, Sealer: n.sealer,
 		Moves: movesAdapter{n.node}, Backups: backupAdapter{n}, Histories: historyAdapter{n.node},
 		AuditTopic: eventlog.HubTopic(n.cfg.Hub, eventlog.TopicDeviceLog),
 		Pipelines:  pipelinesAdapter{n.node}, Topics: topicsAdapter{n.log, n.cfg.Hub},
@@ -310,6 +310,8 @@ func (n *nodeServers) serve(ctx context.Context) error {
 	}
 	// A server of HTTP does not end what was upgraded.
 	g.Add(func() error { <-ctx.Done(); return nil }, func(error) { stopMQTT(gate) })
+	// Answers without an end would hold the stop of the servers up.
+	g.Add(func() error { <-ctx.Done(); return nil }, func(error) { n.node.StopLiveQueries() })
 	n.addHTTP(&g, "https", sharedPort{devices: devices, service: service, sockets: sockets}, n.env.TLS)
 	adminTLS := n.env.TLS
 	if l := n.env.Listeners.named("admin"); l != nil && l.Loopback {

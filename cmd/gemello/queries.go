@@ -12,7 +12,10 @@ import (
 // queriesAdapter gives the node's errors the names that the API knows.
 type queriesAdapter struct{ node *actors.Node }
 
-var _ api.Queries = queriesAdapter{}
+var (
+	_ api.Queries     = queriesAdapter{}
+	_ api.LiveQueries = queriesAdapter{}
+)
 
 func (a queriesAdapter) Query(ctx context.Context, q *query.Query, from query.Cursor, limit int) (query.Page, error) {
 	p, err := a.node.Query(ctx, q, from, limit)
@@ -21,4 +24,12 @@ func (a queriesAdapter) Query(ctx context.Context, q *query.Query, from query.Cu
 
 func (a queriesAdapter) Await(ctx context.Context, positions []device.LogPosition) error {
 	return apiError(a.node.Await(ctx, positions))
+}
+
+func (a queriesAdapter) Follow(ctx context.Context, q *query.Query, after []device.LogPosition) (api.LiveQuery, error) {
+	l, err := a.node.Follow(ctx, q, after)
+	if err != nil {
+		return nil, apiError(err)
+	}
+	return l, nil
 }
