@@ -30,6 +30,7 @@ type adminFlags struct {
 	admin, tokenFile string
 	data, ca         string
 	json             bool
+	positions        positionFlags
 }
 
 // addAdminFlags declares them on a command.
@@ -53,9 +54,10 @@ func (f *adminFlags) defaultData() string {
 
 // adminClient calls the admin API of one node.
 type adminClient struct {
-	base  string // http://127.0.0.1:7080, without a final slash
-	token string
-	http  *http.Client
+	base      string // http://127.0.0.1:7080, without a final slash
+	token     string
+	http      *http.Client
+	positions *positionFlags // nil: none are asked for
 	// run is set when the node was found by its data directory.
 	run *runInfo
 }
@@ -71,7 +73,7 @@ func (e *adminError) Error() string { return oneLine(fmt.Sprintf("%s (%s)", e.Me
 
 // client finds the node and reads its token.
 func (f *adminFlags) client() (*adminClient, error) {
-	c := &adminClient{base: strings.TrimSuffix(f.admin, "/")}
+	c := &adminClient{base: strings.TrimSuffix(f.admin, "/"), positions: &f.positions}
 	tokenFile, ca := f.tokenFile, f.ca
 	if c.base == "" {
 		r, err := readRunInfo(f.data)
@@ -155,6 +157,7 @@ func (c *adminClient) request(ctx context.Context, method, path string, query ur
 	if err != nil {
 		return nil, err
 	}
+	c.positions.ask(req.Header)
 	for name, values := range header {
 		req.Header[name] = values
 	}
@@ -173,6 +176,7 @@ func (c *adminClient) request(ctx context.Context, method, path string, query ur
 		defer resp.Body.Close()
 		return nil, readAdminError(resp)
 	}
+	c.positions.note(resp.Header)
 	return resp, nil
 }
 
@@ -253,12 +257,15 @@ func (f *adminFlags) withClient(cmd *cobra.Command, body func(context.Context, *
 		return err
 	}
 	defer c.Close()
-	return body(ctx, c)
+	if err := body(ctx, c); err != nil {
+		return err
+	}
+	return f.printPosition()
 }
 
 // printJSON writes any value indented.
 func (f *adminFlags) printJSON(v any) error {
-	b, err := json.MarshalIndent(v, "", "  ")
+	b, err := json.MarshalIndent(f.withPosition(v), "", "  ")
 	if err != nil {
 		return err
 	}
@@ -282,11 +289,15 @@ func (f *adminFlags) deleteNamed(cmd *cobra.Command, path, name string) error {
 
 // printRaw writes JSON as it was answered, indented.
 func (f *adminFlags) printRaw(raw json.RawMessage) error {
+	raw, err := f.rawWithPosition(raw)
+	if err != nil {
+		return err
+	}
 	var b bytes.Buffer
 	if err := json.Indent(&b, raw, "", "  "); err != nil {
 		return err
 	}
 	b.WriteByte('\n')
-	_, err := f.app.stdout.Write(b.Bytes())
+	_, err = f.app.stdout.Write(b.Bytes())
 	return err
 }

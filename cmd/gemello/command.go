@@ -37,6 +37,7 @@ func newCommandSendCmd(a *app) *cobra.Command {
 		Args:    cobra.ExactArgs(1),
 	}
 	f := addAdminFlags(a, cmd)
+	f.addPositionFlags(cmd)
 	body := cmd.Flags().String("body", "", "the message's body")
 	file := cmd.Flags().String("file", "", "file that holds the body")
 	props := cmd.Flags().StringArray("property", nil, "application property, as NAME=VALUE; may be given more than once")
@@ -102,6 +103,7 @@ func newCommandListCmd(a *app) *cobra.Command {
 	cmd := &cobra.Command{Use: "list ID", Short: "Print what is queued for a device as JSON", Args: cobra.ExactArgs(1)}
 	f := addAdminFlags(a, cmd)
 	module := addModuleFlag(cmd)
+	f.addPositionFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return f.withClient(cmd, func(ctx context.Context, c *adminClient) error {
 			var list json.RawMessage
@@ -118,6 +120,7 @@ func newCommandPurgeCmd(a *app) *cobra.Command {
 	cmd := &cobra.Command{Use: "purge ID", Short: "End all messages that are queued for a device", Args: cobra.ExactArgs(1)}
 	f := addAdminFlags(a, cmd)
 	module := addModuleFlag(cmd)
+	f.addPositionFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return f.withClient(cmd, func(ctx context.Context, c *adminClient) error {
 			var answer json.RawMessage

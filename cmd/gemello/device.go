@@ -38,6 +38,7 @@ type deviceSummary struct {
 func newDeviceCreateCmd(a *app) *cobra.Command {
 	cmd := &cobra.Command{Use: "create ID", Short: "Create a device; keys that are not given are generated", Args: cobra.ExactArgs(1)}
 	f := addAdminFlags(a, cmd)
+	f.addPositionFlags(cmd)
 	var primary, secondary, thumbprint, thumbprint2, reason string
 	var disabled, edge bool
 	var module, managedBy string
@@ -99,6 +100,7 @@ func newDeviceCreateCmd(a *app) *cobra.Command {
 func newDeviceShowCmd(a *app) *cobra.Command {
 	cmd := &cobra.Command{Use: "show ID", Short: "Print a device or module", Args: cobra.ExactArgs(1)}
 	f := addAdminFlags(a, cmd)
+	f.addPositionFlags(cmd)
 	module := addModuleFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return f.withClient(cmd, func(ctx context.Context, c *adminClient) error {
@@ -178,6 +180,7 @@ func newDeviceListCmd(a *app) *cobra.Command {
 func newDeviceDeleteCmd(a *app) *cobra.Command {
 	cmd := &cobra.Command{Use: "delete ID...", Short: "Delete devices with their modules, or one module", Args: cobra.MinimumNArgs(1)}
 	f := addAdminFlags(a, cmd)
+	f.addPositionFlags(cmd)
 	module := addModuleFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if *module != "" && len(args) > 1 {

@@ -56,6 +56,7 @@ func newJobCreateTwinCmd(a *app) *cobra.Command {
 		Args:    cobra.RangeArgs(1, 2),
 	}
 	f, j := addAdminFlags(a, cmd), addJobFlags(cmd)
+	f.addPositionFlags(cmd)
 	desired := cmd.Flags().String("desired", "", "patch of desired properties, as JSON")
 	tags := cmd.Flags().String("tags", "", "patch of tags, as JSON")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -78,6 +79,7 @@ func newJobCreateMethodCmd(a *app) *cobra.Command {
 		Args:    cobra.ExactArgs(2),
 	}
 	f, j := addAdminFlags(a, cmd), addJobFlags(cmd)
+	f.addPositionFlags(cmd)
 	payload := cmd.Flags().String("payload", "null", "JSON for the devices, @FILE or - for standard input")
 	timeout := cmd.Flags().Duration("timeout", 30*time.Second, "how long to wait for a device's answer, 5s to 5m")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -160,6 +162,7 @@ func newJobCancelCmd(a *app) *cobra.Command {
 
 func printJob(a *app, cmd *cobra.Command, method, suffix string) *cobra.Command {
 	f := addAdminFlags(a, cmd)
+	f.addPositionFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return f.withClient(cmd, func(ctx context.Context, c *adminClient) error {
 			var raw json.RawMessage
@@ -191,6 +194,7 @@ func printJob(a *app, cmd *cobra.Command, method, suffix string) *cobra.Command 
 func newJobListCmd(a *app) *cobra.Command {
 	cmd := &cobra.Command{Use: "list", Short: "List jobs", Args: cobra.NoArgs}
 	f := addAdminFlags(a, cmd)
+	f.addPositionFlags(cmd)
 	kind := cmd.Flags().String("type", "", "only scheduleUpdateTwin or scheduleDeviceMethod")
 	status := cmd.Flags().String("status", "", "only queued, scheduled, running, completed, failed or cancelled")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -257,6 +261,7 @@ func newJobRowsCmd(a *app) *cobra.Command {
 		Args:    cobra.ExactArgs(1), ValidArgsFunction: a.completeIDs("/jobs", "jobId"),
 	}
 	f := addAdminFlags(a, cmd)
+	f.addPositionFlags(cmd)
 	status := cmd.Flags().String("status", "", "only scheduled, running, completed, failed or cancelled")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		text := "SELECT * FROM devices.jobs WHERE devices.jobs.jobId = " + queryString(args[0])
@@ -265,7 +270,7 @@ func newJobRowsCmd(a *app) *cobra.Command {
 		}
 		return f.withClient(cmd, func(ctx context.Context, c *adminClient) error {
 			all := []json.RawMessage{}
-			err := c.query(ctx, text, 1000, queryHeader(""), nil, func(row json.RawMessage) error {
+			err := c.query(ctx, text, 1000, http.Header{}, nil, func(row json.RawMessage) error {
 				if f.json {
 					all = append(all, row)
 					return nil

@@ -37,6 +37,7 @@ func newMethodInvokeCmd(a *app) *cobra.Command {
 		Args:    cobra.ExactArgs(2),
 	}
 	f := addAdminFlags(a, cmd)
+	f.addPositionFlags(cmd)
 	payload := cmd.Flags().String("payload", "null", "JSON for the device, @FILE or - for standard input")
 	timeout := cmd.Flags().Duration("timeout", 30*time.Second, "how long to wait for the answer, 5s to 5m")
 	module := addModuleFlag(cmd)

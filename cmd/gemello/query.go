@@ -16,23 +16,28 @@ func newQueryCmd(a *app) *cobra.Command {
 		Use:   "query 'SELECT …'",
 		Short: "Query device twins: one JSON row a line",
 		Example: `  gemello query "SELECT deviceId, tags.site FROM devices WHERE properties.reported.rate > 5"` + "\n" +
-			`  gemello query "SELECT status, COUNT() AS n FROM devices GROUP BY status"`,
+			`  gemello query "SELECT status, COUNT() AS n FROM devices GROUP BY status"` + "\n" +
+			`  gemello query --live "SELECT deviceId, connectionState FROM devices"`,
 		Args: cobra.ExactArgs(1),
 	}
 	f := addAdminFlags(a, cmd)
 	page := cmd.Flags().Int("page-size", 100, "rows of one request, 1 to 1000")
 	explain := cmd.Flags().Bool("explain", false, "answer the query and print how instead of the rows")
-	after := cmd.Flags().String("after", "", "answer only from a state that holds this log position, PARTITION:OFFSET[,…]")
+	f.addPositionFlags(cmd)
+	live := cmd.Flags().Bool("live", false, "go on: print what comes into the answer, changes in it and leaves it, one JSON event a line")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if *live {
+			return f.followLive(cmd, args[0])
+		}
 		if *page < 1 || *page > 1000 {
 			return usagef("query: --page-size: \"%d\" is not allowed; allowed: 1 to 1000", *page)
 		}
 		return f.withClient(cmd, func(ctx context.Context, c *adminClient) error {
 			if *explain {
-				return f.explainQuery(ctx, c, args[0], *page, *after)
+				return f.explainQuery(ctx, c, args[0], *page)
 			}
 			all := []json.RawMessage{}
-			err := c.query(ctx, args[0], *page, queryHeader(*after), nil, func(row json.RawMessage) error {
+			err := c.query(ctx, args[0], *page, http.Header{}, nil, func(row json.RawMessage) error {
 				if f.json {
 					all = append(all, row)
 					return nil
@@ -47,15 +52,6 @@ func newQueryCmd(a *app) *cobra.Command {
 		})
 	}
 	return cmd
-}
-
-// queryHeader is that of a query's requests.
-func queryHeader(after string) http.Header {
-	header := http.Header{}
-	if after != "" {
-		header.Set("x-gemello-after", after)
-	}
-	return header
 }
 
 // query visits all rows, page by page. The header goes with each request, and

@@ -13,10 +13,10 @@ import (
 )
 
 // explainQuery answers a query and prints how that was done.
-func (f *adminFlags) explainQuery(ctx context.Context, c *adminClient, text string, page int, after string) error {
+func (f *adminFlags) explainQuery(ctx context.Context, c *adminClient, text string, page int) error {
 	var all query.Plan
 	pages := 0
-	header := queryHeader(after)
+	header := http.Header{}
 	header.Set("x-gemello-explain", "true")
 	start := time.Now()
 	err := c.query(ctx, text, page, header, func(h http.Header) error {

@@ -77,7 +77,9 @@ func TestQueryAndIndexCommands(t *testing.T) {
 		h.run("twin", "patch", id, `{"tags":{"site":"`+site+`"}}`)
 	}
 	const text = "SELECT deviceId FROM devices WHERE tags.site = 'a' AND tags.none != 1"
-	rows := func() string { return h.run("query", "--page-size", "2", "SELECT deviceId FROM devices WHERE tags.site = 'a'") }
+	rows := func() string {
+		return h.run("query", "--page-size", "2", "SELECT deviceId FROM devices WHERE tags.site = 'a'")
+	}
 	before := rows()
 	if strings.Count(before, "\n") != 3 || !strings.Contains(before, `{"deviceId":"d4"}`) {
 		t.Errorf("rows %q", before)

@@ -19,6 +19,7 @@ func newTwinCmd(a *app) *cobra.Command {
 func newTwinGetCmd(a *app) *cobra.Command {
 	cmd := &cobra.Command{Use: "get ID", Short: "Print a twin as JSON, as it is or as it was", Args: cobra.ExactArgs(1)}
 	f := addAdminFlags(a, cmd)
+	f.addPositionFlags(cmd)
 	at := cmd.Flags().String("at", "", "as it was at this time, like 2026-01-02T03:04:05Z")
 	version := cmd.Flags().Int64("at-version", 0, "as it was when its version was this")
 	module := addModuleFlag(cmd)
@@ -50,6 +51,7 @@ func newTwinPatchCmd(a *app) *cobra.Command {
 	}
 	f := addAdminFlags(a, cmd)
 	module := addModuleFlag(cmd)
+	f.addPositionFlags(cmd)
 	desired := cmd.Flags().String("desired", "", "patch of desired properties, as JSON")
 	tags := cmd.Flags().String("tags", "", "patch of tags, as JSON")
 	etag := cmd.Flags().String("if-match", "", "change the twin only while it has this etag")

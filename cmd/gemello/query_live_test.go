@@ -1,0 +1,181 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// liveCommand is gemello query --live while it runs.
+type liveCommand struct {
+	t      *testing.T
+	lines  chan string
+	stop   context.CancelFunc
+	ended  chan int
+	stderr *strings.Builder
+}
+
+func followInShell(t *testing.T, args ...string) *liveCommand {
+	t.Helper()
+	ctx, stop := context.WithTimeout(t.Context(), 2*time.Minute)
+	t.Cleanup(stop)
+	r, w := io.Pipe()
+	c := &liveCommand{t: t, lines: make(chan string, 1024), stop: stop, ended: make(chan int, 1), stderr: &strings.Builder{}}
+	none := func(string) (string, bool) { return "", false }
+	a := &app{stdin: strings.NewReader(""), stdout: w, stderr: c.stderr, lookupEnv: none, environ: func() []string { return nil }}
+	go func() {
+		c.ended <- a.run(ctx, append([]string{"query", "--live"}, args...))
+		w.Close()
+	}()
+	go func() {
+		defer close(c.lines)
+		for s := bufio.NewScanner(r); s.Scan(); {
+			c.lines <- s.Text()
+		}
+	}()
+	return c
+}
+
+// next reads an event.
+func (c *liveCommand) next() (e liveLine) {
+	c.t.Helper()
+	line, ok := <-c.lines
+	if !ok {
+		c.t.Fatalf("no further event; code %d, %s", <-c.ended, c.stderr)
+	}
+	if err := json.Unmarshal([]byte(line), &e); err != nil {
+		c.t.Fatalf("%v: %s", err, line)
+	}
+	return e
+}
+
+// until reads events up to one that fits.
+func (c *liveCommand) until(what string, fits func(liveLine) bool) (all []liveLine) {
+	c.t.Helper()
+	for {
+		e := c.next()
+		all = append(all, e)
+		if fits(e) {
+			return all
+		}
+	}
+}
+
+type liveLine struct {
+	Event, DeviceID, ModuleID, Position, Reason string
+	Row                                         map[string]any
+}
+
+func TestQueryLiveResumesWhereItWasAndEndsWithTheReason(t *testing.T) {
+	var ids []string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ids = append(ids, r.Header.Get("Last-Event-ID"))
+		if r.Header.Get("Accept") != "text/event-stream" {
+			t.Errorf("Accept is %q", r.Header.Get("Accept"))
+		}
+		switch len(ids) {
+		case 1:
+			io.WriteString(w, ": live\n\nevent: added\ndata: {\"deviceId\":\"d1\",\"row\":{\"a\":1}}\n\nevent: ready\ndata: {}\n\n: heartbeat\n\nid: 0:3\n\n")
+		case 2: // the node is away
+			w.WriteHeader(http.StatusServiceUnavailable)
+		case 3:
+			io.WriteString(w, "event: cut\ndata: {\"reason\":\"slow\",\"message\":\"m\"}\n\n")
+		default:
+			io.WriteString(w, "event: reset\ndata: {\"reason\":\"r\"}\n\nevent: cut\ndata: {\"reason\":\"rows\",\"message\":\"too many rows\"}\n\n")
+		}
+	}))
+	defer server.Close()
+	token := writeTemp(t, "token", testToken)
+	code, stdout, stderr := shell{}.run(t, "query", "--live", "q", "--admin", server.URL, "--token-file", token)
+	want := `{"event":"added","deviceId":"d1","row":{"a":1}}` + "\n" + `{"event":"ready"}` + "\n" + `{"event":"reset","reason":"r"}` + "\n"
+	if code != exitFailed || stdout != want || !strings.Contains(stderr, "too many rows") {
+		t.Errorf("code %d, stdout %q, stderr %q", code, stdout, stderr)
+	}
+	if !slices.Equal(ids, []string{"", "0:3", "0:3", "0:3"}) {
+		t.Errorf("resumed from %q", ids)
+	}
+}
+
+func TestQueryLiveEndsAtOnceWhenItIsRefused(t *testing.T) {
+	f := newFakeAdmin(t)
+	code, stdout, stderr := f.run(t, "", "query", "--live", "SELECT")
+	wantOneLine(t, code, exitFailed, stdout, stderr, "HTTP 404")
+}
+
+// A node in this process: events come as twins change, go on after a restart, and
+// an interrupt is the regular end.
+func TestQueryLiveFollowsANodeOverItsRestart(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "data")
+	type ended struct {
+		code   int
+		stderr string
+	}
+	serve := func() (stop func()) {
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan ended, 1)
+		go func() {
+			code, _, stderr := shell{}.runContext(ctx, "serve", "--data", data, "--logging.level", "error", "--log.partitions", "2",
+				"--log.listen", "127.0.0.1:0", "--listeners.mqtts", "127.0.0.1:0", "--listeners.https", "127.0.0.1:0", "--listeners.admin", "127.0.0.1:0")
+			done <- ended{code, stderr}
+		}()
+		awaitNode(t, data)
+		return func() {
+			cancel()
+			if e := <-done; e.code != exitDone {
+				t.Errorf("serve ended with %d: %s", e.code, e.stderr)
+			}
+		}
+	}
+	stop := serve()
+	stopped := false
+	defer func() {
+		if !stopped {
+			stop()
+		}
+	}()
+	run := func(args ...string) {
+		t.Helper()
+		if code, _, stderr := (shell{}).run(t, append(args, "--data", data)...); code != exitDone {
+			t.Fatalf("%v: %s", args, stderr)
+		}
+	}
+	for i := range 4 {
+		run("device", "create", fmt.Sprintf("d%d", i))
+		run("twin", "patch", fmt.Sprintf("d%d", i), "--tags", fmt.Sprintf(`{"n":%d}`, i))
+	}
+	c := followInShell(t, "SELECT deviceId, tags.n FROM devices WHERE tags.n > 1", "--data", data)
+	first := c.until("the first answer", func(e liveLine) bool { return e.Event == "ready" })
+	if len(first) != 3 {
+		t.Errorf("the first answer is %+v", first)
+	}
+	run("twin", "patch", "d0", "--tags", `{"n":10}`)
+	if e := c.next(); e.Event != "added" || e.DeviceID != "d0" || e.Row["n"] != 10.0 || e.Position == "" {
+		t.Errorf("%+v", e)
+	}
+	stop()
+	stop = serve()
+	run("twin", "patch", "d1", "--tags", `{"n":11}`)
+	run("device", "delete", "d2")
+	missing := map[string]bool{"d1": true, "d2": true}
+	seen := c.until("what came after the restart", func(e liveLine) bool { delete(missing, e.DeviceID); return len(missing) == 0 })
+	for _, e := range seen {
+		if e.Event == "reset" || e.DeviceID == "d3" {
+			t.Errorf("after a restart it is not resumed: %+v", seen)
+		}
+	}
+	stop()
+	stopped = true
+	c.stop()
+	if code := <-c.ended; code != exitDone || c.stderr.String() != "" {
+		t.Errorf("interrupted: code %d, %s", code, c.stderr)
+	}
+}
