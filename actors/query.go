@@ -18,8 +18,9 @@ import (
 const (
 	querySlice     = 256
 	queryLook      = 1 << 20 // devices looked at for one page; a page may be short
+	queryFew       = 1 << 10 // devices looked at before several partitions are worked on
 	queryPageBytes = 8 << 20
-	queryParallel  = 4 // partitions summed up at a time
+	queryParallel  = 4 // partitions worked on at a time
 )
 
 // How long Await goes between two looks at a core.
@@ -56,52 +57,55 @@ func (n *Node) Query(ctx context.Context, q *query.Query, from query.Cursor, lim
 // rowsOf says whether the collection has rows that are devices or modules.
 func rowsOf(q *query.Query) bool { return q.From == query.Devices || q.From == query.Modules }
 
+// queryRows goes from partition to partition. Once it has looked at many rows, it
+// works on several partitions at a time, whose rows it still takes in order.
 func (n *Node) queryRows(ctx context.Context, q *query.Query, from query.Cursor, limit int) (page query.Page, err error) {
 	if !rowsOf(q) {
 		return page, nil
 	}
 	s := n.newSearch(q)
 	end := from // behind the last row of the page
-	bytes := 0
-	for looked := 0; int(from.Partition) < len(n.devices); {
-		more, full := false, false
-		err := s.slice(ctx, from.Partition, &from.After, &more, func(r *partition.Row) error {
-			looked++
-			if !q.Match(r.Source()) {
-				return nil
-			}
-			if len(page.Rows) == limit || bytes > queryPageBytes {
-				full = true
-				return errPage
-			}
-			row, err := rowOf(q, r)
-			if err != nil {
-				return err
-			}
-			bytes += len(row)
-			page.Rows = append(page.Rows, row)
-			end.Partition, end.After = from.Partition, r.Ref.Key()
-			return nil
-		})
-		switch {
-		case full:
-			page.Next = &end
-		case err != nil:
+	bytes, looked := 0, 0
+	for page.Next == nil && int(from.Partition) < len(n.devices) {
+		wide, look := 1, queryFew-looked
+		if looked >= queryFew {
+			wide, look = queryParallel, max(queryLook-looked, 1)
+		}
+		parts, err := s.collect(ctx, from, wide, look, limit-len(page.Rows), queryPageBytes-bytes)
+		if err != nil {
 			return query.Page{}, err
-		case more && looked >= queryLook:
-			end = from
-			page.Next = &end
 		}
-		if page.Next != nil {
-			break
-		}
-		if !more {
-			from.Partition, from.After = from.Partition+1, ""
+		for i := range parts {
+			part := &parts[i]
+			looked += part.looked
+			for j, row := range part.rows {
+				if len(page.Rows) == limit || bytes > queryPageBytes {
+					part.full = true
+					break
+				}
+				bytes += len(row)
+				page.Rows = append(page.Rows, row)
+				end.Partition, end.After = part.partition, part.keys[j]
+			}
+			from.Partition, from.After = part.partition, part.after
+			if part.full {
+				page.Next = &end
+				break
+			}
+			if part.more {
+				if wide > 1 { // it is much that was looked at
+					page.Next = &from
+				}
+				break
+			}
+			from.Partition, from.After = part.partition+1, ""
 		}
 	}
 	if page.Next != nil {
-		page.Next.Rows += len(page.Rows)
-		if q.Top > 0 && page.Next.Rows >= q.Top {
+		next := *page.Next
+		next.Rows = from.Rows + len(page.Rows)
+		page.Next = &next
+		if q.Top > 0 && next.Rows >= q.Top {
 			page.Next = nil
 		}
 	}
