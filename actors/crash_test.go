@@ -19,6 +19,7 @@ import (
 
 	"github.com/gemello/gemello/actors"
 	"github.com/gemello/gemello/actors/partition"
+	"github.com/gemello/gemello/device"
 	"github.com/gemello/gemello/persistence/broker"
 	"github.com/gemello/gemello/persistence/eventlog"
 	"github.com/gemello/gemello/windows"
@@ -221,7 +222,7 @@ func (r *rig) pipeline(n *running, name, query string) {
 	r.t.Helper()
 	err := n.ApplyPipeline(r.t.Context(), partition.Definition{
 		Name: name, Query: query, Late: 20 * windows.Day, OutOfOrder: 20 * windows.Second, Early: partition.DefaultEarly,
-	})
+	}, device.Audit{})
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -446,7 +447,7 @@ func TestSilenceOfTheLogIsNotIdleness(t *testing.T) {
 	r := newRig(t)
 	clock := newWall()
 	n := r.run(t.TempDir(), actors.Options{Now: clock.now, IdleTick: 5 * time.Millisecond})
-	err := n.ApplyPipeline(t.Context(), partition.Definition{Name: "sums", Query: rigQuery, Late: windows.Second, Early: partition.DefaultEarly})
+	err := n.ApplyPipeline(t.Context(), partition.Definition{Name: "sums", Query: rigQuery, Late: windows.Second, Early: partition.DefaultEarly}, device.Audit{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -549,7 +550,7 @@ func TestDeletedPipelineStartsAnewWhenAppliedAgain(t *testing.T) {
 		}
 		return err == nil && in == 50
 	})
-	if err := n.DeletePipeline(t.Context(), "sums"); err != nil {
+	if err := n.DeletePipeline(t.Context(), "sums", device.Audit{}); err != nil {
 		t.Fatal(err)
 	}
 	r.eventually("the last checkpoint", func() bool { return r.released(0) && r.released(1) })

@@ -86,7 +86,7 @@ func newLive(t *testing.T, d partition.Definition) *live {
 	d.Name, d.Early = "live", partition.DefaultEarly
 	d.Query = `SELECT deviceId, COUNT(*) AS n, System.Timestamp() AS e
 		INTO live FROM tele TIMESTAMP BY t GROUP BY deviceId, TumblingWindow(second, 10)`
-	if err := l.node.ApplyPipeline(t.Context(), d); err != nil {
+	if err := l.node.ApplyPipeline(t.Context(), d, device.Audit{}); err != nil {
 		t.Fatal(err)
 	}
 	l.eventually("the pipeline's start", func() bool { return len(l.partitions()) == 2 })

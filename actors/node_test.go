@@ -12,6 +12,7 @@ import (
 	"github.com/gemello/gemello/actors"
 	"github.com/gemello/gemello/actors/partition"
 	"github.com/gemello/gemello/cluster"
+	"github.com/gemello/gemello/device"
 	"github.com/gemello/gemello/persistence/broker"
 	"github.com/gemello/gemello/persistence/eventlog"
 	"github.com/gemello/gemello/windows"
@@ -138,7 +139,7 @@ func (h *harness) apply(name, query string) {
 	h.t.Helper()
 	err := h.node.ApplyPipeline(h.t.Context(), partition.Definition{
 		Name: name, Query: query, Late: windows.Second, Early: partition.DefaultEarly,
-	})
+	}, device.Audit{})
 	if err != nil {
 		h.t.Fatal(err)
 	}

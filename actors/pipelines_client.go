@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gemello/gemello/actors/partition"
+	"github.com/gemello/gemello/device"
 	"github.com/gemello/gemello/windows"
 	"github.com/gemello/gemello/windows/sql"
 )
@@ -34,8 +36,9 @@ type PipelinePartition struct {
 }
 
 // ApplyPipeline creates or changes a pipeline; the error is a *sql.Error or
-// wraps partition.ErrDefinition when the definition is wrong.
-func (n *Node) ApplyPipeline(ctx context.Context, d partition.Definition) error {
+// wraps partition.ErrDefinition when the definition is wrong. A change is noted for
+// the audit trail before it is made.
+func (n *Node) ApplyPipeline(ctx context.Context, d partition.Definition, a device.Audit) error {
 	d = d.EnsureDefaults()
 	if _, err := n.prepare(ctx, &d); err != nil && !errors.Is(err, errNoSource) {
 		return err
@@ -44,14 +47,30 @@ func (n *Node) ApplyPipeline(ctx context.Context, d partition.Definition) error 
 	if err != nil {
 		return err
 	}
+	if old := n.settings.get(settingPipeline + d.Name); !bytes.Equal(old, v) {
+		action := "change"
+		if old == nil {
+			action = "create"
+		}
+		if err := n.notePipeline(ctx, action, d.Name, a); err != nil {
+			return err
+		}
+	}
 	n.forgive(&d)
 	return n.settings.put(ctx, settingPipeline+d.Name, v)
 }
 
-// DeletePipeline removes a pipeline and its open windows.
-func (n *Node) DeletePipeline(ctx context.Context, name string) error {
+func (n *Node) notePipeline(ctx context.Context, action, name string, a device.Audit) error {
+	return n.NoteSetting(ctx, SettingChange{Setting: settingPipeline + name, Action: action, Object: "pipelines/" + name, Audit: a})
+}
+
+// DeletePipeline removes a pipeline and its open windows; it is noted first.
+func (n *Node) DeletePipeline(ctx context.Context, name string, a device.Audit) error {
 	if n.settings.get(settingPipeline+name) == nil {
 		return fmt.Errorf("%w: %q", ErrNoPipeline, name)
+	}
+	if err := n.notePipeline(ctx, "delete", name, a); err != nil {
+		return err
 	}
 	if err := n.settings.put(ctx, settingPipeline+name, nil); err != nil {
 		return err

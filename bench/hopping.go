@@ -11,6 +11,7 @@ import (
 	"github.com/gemello/gemello/actors"
 	"github.com/gemello/gemello/actors/partition"
 	"github.com/gemello/gemello/cluster"
+	"github.com/gemello/gemello/device"
 	"github.com/gemello/gemello/persistence/eventlog"
 	"github.com/gemello/gemello/windows"
 )
@@ -84,7 +85,7 @@ func Hopping(ctx context.Context, o HoppingOptions, out io.Writer) (err error) {
 	err = node.ApplyPipeline(ctx, partition.Definition{
 		Name: "hopping", Query: o.query(), Early: partition.DefaultEarly,
 		OutOfOrder: windows.Tick(o.Late / 100), Late: windows.Tick((o.Late + time.Second) / 100),
-	})
+	}, device.Audit{})
 	if err != nil {
 		return err
 	}

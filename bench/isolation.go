@@ -143,7 +143,7 @@ func (r *isolationRound) prepare(ctx context.Context) error {
 	err := r.node.ApplyPipeline(ctx, partition.Definition{
 		Name: "load", Early: partition.DefaultEarly, Late: windows.Second,
 		Query: `SELECT deviceId, COUNT(*) AS n, AVG(temperature) AS t INTO load FROM devices GROUP BY deviceId, HoppingWindow(second, 10, 1)`,
-	})
+	}, device.Audit{})
 	if err != nil {
 		return err
 	}

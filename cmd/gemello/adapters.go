@@ -102,10 +102,10 @@ func (p pipelinesAdapter) List(ctx context.Context) ([]api.Pipeline, error) {
 	return out, nil
 }
 
-func (p pipelinesAdapter) Apply(ctx context.Context, s api.PipelineSpec, _ device.Audit) (api.Pipeline, error) {
+func (p pipelinesAdapter) Apply(ctx context.Context, s api.PipelineSpec, a device.Audit) (api.Pipeline, error) {
 	d, err := definitionOf(&s)
 	if err == nil {
-		err = p.node.ApplyPipeline(ctx, d)
+		err = p.node.ApplyPipeline(ctx, d, a)
 	}
 	var bad *sql.Error
 	if errors.As(err, &bad) || errors.Is(err, partition.ErrDefinition) {
@@ -121,8 +121,8 @@ func (p pipelinesAdapter) Apply(ctx context.Context, s api.PipelineSpec, _ devic
 	return apiPipeline(&st), nil
 }
 
-func (p pipelinesAdapter) Delete(ctx context.Context, name string, _ device.Audit) error {
-	err := p.node.DeletePipeline(ctx, name)
+func (p pipelinesAdapter) Delete(ctx context.Context, name string, a device.Audit) error {
+	err := p.node.DeletePipeline(ctx, name, a)
 	if errors.Is(err, actors.ErrNoPipeline) {
 		return fmt.Errorf("%w: %w", api.ErrNoObject, err)
 	}
@@ -176,7 +176,7 @@ func (p pipelinesAdapter) Why(ctx context.Context, name, key string, end time.Ti
 // pipelines that were applied by hand stay.
 func applyConfigured(ctx context.Context, node *actors.Node, list []PipelineConfig) error {
 	for i := range list {
-		if err := node.ApplyPipeline(ctx, list[i].definition()); err != nil {
+		if err := node.ApplyPipeline(ctx, list[i].definition(), device.Audit{Actor: "configuration"}); err != nil {
 			return usagef("pipelines: %v", err)
 		}
 	}
