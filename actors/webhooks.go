@@ -161,10 +161,12 @@ func (w *webhook) run(ctx context.Context) error {
 			pause(ctx, webhookLook)
 		}
 		for _, b := range batches {
-			if err := w.batch(ctx, reader, b); err != nil {
-				if ctx.Err() == nil {
-					w.node.logger.Warn("webhook: read the log", "webhook", w.name, "err", err)
-				}
+			err := w.batch(ctx, reader, b)
+			if ctx.Err() != nil {
+				return nil // how far it came is saved at the end
+			}
+			if err != nil {
+				w.node.logger.Warn("webhook: read the log", "webhook", w.name, "err", err)
 				reader.Unassign(b.Topic, b.Partition)
 				delete(w.next, b.Partition)
 			}
@@ -333,6 +335,13 @@ func (w *webhook) post(ctx context.Context, recs []*eventlog.Record) error {
 		}
 		if !pause(ctx, wait/2+rand.N(wait)) {
 			return ctx.Err()
+		}
+		if attempt == 1 {
+			// The receiver may be out of order for long: what it took before must
+			// not come again when the node ends meanwhile.
+			if err := w.save(ctx); err != nil {
+				w.node.logger.Warn("webhook: save progress", "webhook", w.name, "err", err)
+			}
 		}
 		wait = min(2*wait, o.MaxWait)
 	}

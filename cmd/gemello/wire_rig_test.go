@@ -38,7 +38,13 @@ const wireHost = "127.0.0.1"
 
 func newWireNode(t *testing.T, args ...string) *wireNode {
 	t.Helper()
-	n := &wireNode{t: t, testNode: startTestNode(t, filepath.Join(t.TempDir(), "data"), args...), roots: x509.NewCertPool()}
+	return wireNodeOf(t, startTestNode(t, filepath.Join(t.TempDir(), "data"), args...))
+}
+
+// wireNodeOf makes a node that runs one that clients made by hand talk to.
+func wireNodeOf(t *testing.T, running *testNode) *wireNode {
+	t.Helper()
+	n := &wireNode{t: t, testNode: running, roots: x509.NewCertPool()}
 	pem, err := os.ReadFile(n.info.CA)
 	if err != nil || !n.roots.AppendCertsFromPEM(pem) {
 		t.Fatalf("CA %s: %v", n.info.CA, err)
