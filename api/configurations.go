@@ -254,9 +254,13 @@ func (v *Configuration) document() configurationDocument {
 	}
 	has := "configurations.[[" + v.ID + "]]"
 	d.System.Results = map[string]int64{"targetedCount": v.Targeted, "appliedCount": v.Applied}
+	from := "select deviceId from devices where "
+	if q, err := query.ParseCondition(v.Condition); err == nil && q.From == query.Modules {
+		from = "select deviceId, moduleId from devices.modules where "
+	}
 	d.System.Queries = map[string]string{
-		"targetedCount": "select deviceId from devices where IS_DEFINED(" + has + ".status)",
-		"appliedCount":  "select deviceId from devices where " + has + ".status = 'Applied'",
+		"targetedCount": from + "IS_DEFINED(" + has + ".status)",
+		"appliedCount":  from + has + ".status = 'Applied'",
 	}
 	d.Metrics.Results, d.Metrics.Queries = v.Results, v.Queries
 	if d.Metrics.Results == nil {

@@ -96,7 +96,8 @@ func ParseConfiguration(id string, body []byte) (Configuration, error) {
 			return c, err
 		}
 	}
-	return c, nil
+	_, err := c.Deployment()
+	return c, err
 }
 
 // desiredPath is what keys of a content begin with.
@@ -158,6 +159,49 @@ func DesiredOf(members map[string]json.RawMessage) (map[string]any, error) {
 	}
 	if _, err := parsePatch(text); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfigurationContent, err)
+	}
+	return all, nil
+}
+
+// ModuleContent is what a configuration says of one module of the edge devices
+// that it picks.
+type ModuleContent struct {
+	// Whole says that it is the module's whole desired properties: what weaker
+	// configurations say of the module does not count.
+	Whole   bool
+	Desired map[string]any
+}
+
+// Deployment returns the content for modules of the devices that the condition
+// picks, by module id; nil when there is none. The error is
+// ErrConfigurationContent.
+func (c *Configuration) Deployment() (map[string]ModuleContent, error) {
+	var in struct {
+		Modules map[string]map[string]json.RawMessage `json:"modulesContent"`
+	}
+	if len(c.Content) == 0 {
+		return nil, nil
+	}
+	if err := json.Unmarshal(c.Content, &in); err != nil {
+		return nil, fmt.Errorf("%w: modulesContent is an object of objects", ErrConfigurationContent)
+	}
+	if len(in.Modules) == 0 {
+		return nil, nil
+	}
+	if len(in.Modules) > MaxModules {
+		return nil, fmt.Errorf("%w: %d modules, %d are allowed", ErrConfigurationContent, len(in.Modules), MaxModules)
+	}
+	all := map[string]ModuleContent{}
+	for _, id := range sortedKeys(in.Modules) {
+		if err := (Ref{Device: "d", Module: id}).Valid(); err != nil {
+			return nil, fmt.Errorf("%w: modulesContent: %w", ErrConfigurationContent, err)
+		}
+		desired, err := DesiredOf(in.Modules[id])
+		if err != nil {
+			return nil, fmt.Errorf("module %s: %w", clipText(id), err)
+		}
+		_, whole := in.Modules[id][desiredPath]
+		all[id] = ModuleContent{Whole: whole, Desired: desired}
 	}
 	return all, nil
 }

@@ -49,21 +49,26 @@ type sweep struct {
 
 // Configured is what configurations have made of an entity.
 type Configured struct {
-	Status map[string]string `json:"status"` // by configuration
-	Patch  string            `json:"patch"`  // of desired properties, as they were applied
+	Status map[string]string `json:"status"` // by configuration that picks the entity
+	// Deployed is the same of a module, by configuration that picks its device and
+	// has content for the module. It is the device that they count.
+	Deployed map[string]string `json:"deployed,omitempty"`
+	Patch    string            `json:"patch"` // of desired properties, as they were applied
 }
 
 // configuration is one in force.
 type configuration struct {
 	device.Configuration
-	query   *query.Query // nil: picks nothing
-	desired map[string]any
+	query      *query.Query // nil: picks nothing
+	desired    map[string]any
+	deployment map[string]device.ModuleContent // nil: none
 }
 
 // configurations are those in force, the weakest first.
 type configurations struct {
-	loaded bool
-	list   []*configuration
+	loaded  bool
+	list    []*configuration
+	deploys bool // one of them has content for modules of devices
 }
 
 // loadConfigurations reads the configurations when they are not in memory.
@@ -71,7 +76,7 @@ func (d *Devices) loadConfigurations() error {
 	if d.configs.loaded {
 		return nil
 	}
-	d.configs.list = nil
+	d.configs.list, d.configs.deploys = nil, false
 	err := d.shelf.scan(shelfConfig, "", func(name string, v []byte) (bool, error) {
 		c := &configuration{}
 		if err := json.Unmarshal(v, &c.Configuration); err != nil {
@@ -79,6 +84,7 @@ func (d *Devices) loadConfigurations() error {
 		}
 		c.open()
 		d.configs.list = append(d.configs.list, c)
+		d.configs.deploys = d.configs.deploys || c.deployment != nil
 		return true, nil
 	})
 	if err != nil {
@@ -101,13 +107,21 @@ func (c *configuration) open() {
 	if err != nil {
 		return
 	}
-	if c.desired, err = c.Desired(q.From == query.Modules); err == nil {
-		c.query = q
+	if c.desired, err = c.Desired(q.From == query.Modules); err != nil {
+		return
 	}
+	if q.From == query.Devices {
+		if c.deployment, err = c.Deployment(); err != nil {
+			return
+		}
+	}
+	c.query = q
 }
 
+// picks reports whether a configuration is for an entity. One that deploys
+// modules is for edge devices alone.
 func (c *configuration) picks(n *Device) bool {
-	if c.query == nil || (c.query.From == query.Modules) != (n.Identity.ModuleID != "") {
+	if c.query == nil || (c.query.From == query.Modules) != (n.Identity.ModuleID != "") || c.deployment != nil && !n.Identity.IoTEdge {
 		return false
 	}
 	return c.query.Match(&query.Twin{Document: &n.Document, ModuleID: n.Identity.ModuleID})
@@ -185,6 +199,9 @@ func (d *Devices) sweepOn(r *Record) error {
 			d.put(n.Identity.Ref().Key(), &n)
 			d.unsaved++
 		}
+		if err := d.deploy(r, &n); err != nil {
+			return err
+		}
 	}
 	if len(page) < sweepPage {
 		s = sweep{Modules: true, Done: s.Modules}
@@ -206,14 +223,10 @@ func (d *Devices) configure(r *Record, n *Device) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	status, wanted := map[string]string{}, map[string]any{}
-	for _, c := range d.configs.list {
-		if c.picks(n) {
-			status[c.ID] = statusApplied
-			device.OverlayPatch(wanted, c.desired)
-		}
+	next, wanted, err := d.wanted(n)
+	if err != nil {
+		return false, err
 	}
-	next := Configured{Status: status}
 	if next.Patch, err = device.EncodePatch(wanted); err != nil {
 		return false, err
 	}
@@ -223,12 +236,14 @@ func (d *Devices) configure(r *Record, n *Device) (bool, error) {
 				return false, err
 			}
 			next.Patch = old.Patch
-			for id := range status {
-				status[id] = statusTargeted
+			for _, status := range []map[string]string{next.Status, next.Deployed} {
+				for id := range status {
+					status[id] = statusTargeted
+				}
 			}
 		}
 	}
-	if next.Patch == old.Patch && maps.Equal(next.Status, old.Status) {
+	if next.Patch == old.Patch && maps.Equal(next.Status, old.Status) && maps.Equal(next.Deployed, old.Deployed) {
 		return false, nil
 	}
 	if err := d.tally(old.Status, -1); err != nil {
@@ -303,7 +318,7 @@ func (n *Device) configured() (c Configured, err error) {
 // setConfigured keeps what was made of the entity, and how its twin shows it.
 func (n *Device) setConfigured(c *Configured) error {
 	n.Configured, n.Configurations = "", ""
-	if len(c.Status) == 0 && c.Patch == "" {
+	if len(c.Status)+len(c.Deployed) == 0 && c.Patch == "" {
 		return nil
 	}
 	b, err := json.Marshal(c)
@@ -317,15 +332,17 @@ func (n *Device) setConfigured(c *Configured) error {
 
 // shown is the member configurations of a twin, "" for none.
 func (c *Configured) shown() string {
-	if len(c.Status) == 0 {
+	if len(c.Status)+len(c.Deployed) == 0 {
 		return ""
 	}
 	type one struct {
 		Status string `json:"status"`
 	}
 	all := map[string]one{}
-	for id, s := range c.Status {
-		all[id] = one{s}
+	for _, status := range []map[string]string{c.Status, c.Deployed} {
+		for id, s := range status {
+			all[id] = one{s}
+		}
 	}
 	b, err := json.Marshal(all)
 	if err != nil {

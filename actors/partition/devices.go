@@ -219,7 +219,8 @@ func (d *Devices) identity(r *Record) error {
 		d.count(&doc.Entry, -1)
 	}
 	n.Identity = next
-	if _, err := d.configure(r, &n); err != nil {
+	changed, err := d.configure(r, &n)
+	if err != nil {
 		return err
 	}
 	d.count(&n.Entry, +1)
@@ -228,17 +229,13 @@ func (d *Devices) identity(r *Record) error {
 	if doc == nil {
 		d.lifecycleEvent(r, &n, operationCreate)
 	}
+	if changed {
+		if err := d.deploy(r, &n); err != nil {
+			return err
+		}
+	}
 	d.reply(r, Reply{Document: n.Document})
 	return nil
-}
-
-// notifyIdentity lets the sessions of a device and of its modules, which live by
-// the device's status, check their credentials anew.
-func (d *Devices) notifyIdentity(ref device.Ref, modules []string) {
-	d.notify(Notice{Ref: ref, Kind: NoticeIdentity})
-	for _, m := range modules {
-		d.notify(Notice{Ref: device.Ref{Device: ref.Device, Module: m}, Kind: NoticeIdentity})
-	}
 }
 
 func (d *Devices) delete(r *Record) error {
@@ -302,10 +299,9 @@ func (d *Devices) change(r *Record, fn func(*Device) (Reply, error)) error {
 		d.reply(r, Reply{Err: err})
 		return nil
 	}
-	if _, err := d.configure(r, &n); err != nil {
+	if err := d.keepConfigured(r, &n); err != nil {
 		return err
 	}
-	d.put(ref.Key(), &n)
 	reply.Document = n.Document
 	d.reply(r, reply)
 	return nil

@@ -216,7 +216,7 @@ func insertLength(b []byte, from int) []byte {
 }
 
 // deviceFormat is the version of a stored device.
-const deviceFormat = 2
+const deviceFormat = 3
 
 // storedDevice is a stored device in its parts: the two documents as they
 // encode themselves, what is known of its connection, and all behind that.

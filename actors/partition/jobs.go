@@ -355,10 +355,8 @@ func (d *Devices) applyStep(r *Record, j *device.Job, row *device.JobRow) (bool,
 		c := device.TwinChange{DeviceID: ref.Device, ModuleID: ref.Module, Body: r.Value, IfMatch: string(r.Header(device.HeaderIfMatch))}
 		if _, err := d.changeTwin(r, &n, &c); err != nil {
 			failure = failureOf(err)
-		} else if _, err := d.configure(r, &n); err != nil {
+		} else if err := d.keepConfigured(r, &n); err != nil {
 			return false, err
-		} else {
-			d.put(key, &n)
 		}
 	}
 	status := device.JobCompleted

@@ -94,6 +94,20 @@ func (f *fleet) checkConfigurations() {
 		if got := string(list[i].Twin.Desired.AppendDocument(nil)); got != expected {
 			f.t.Fatalf("%s has %s, want %s (site %v, configurations %v)", list[i].Identity.DeviceID, got, expected, site, s.Revisions)
 		}
+		_, three := s.Revisions["c3"]
+		module, err := f.core.Get(device.Ref{Device: list[i].Identity.DeviceID, Module: "m"})
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		if expected = `{}`; three && site && list[i].Identity.IoTEdge {
+			expected = `{"v":3}`
+		}
+		if module == nil && expected == `{}` {
+			continue
+		}
+		if module == nil || string(module.Twin.Desired.AppendDocument(nil)) != expected {
+			f.t.Fatalf("module of %s is %+v, want %s", list[i].Identity.DeviceID, module, expected)
+		}
 	}
 	for id, n := range s.Counts {
 		if n != want[id] {
@@ -128,7 +142,7 @@ func TestJobsAndConfigurationsSurviveCrashes(t *testing.T) {
 			id, job := fmt.Sprintf("d%d", rnd.IntN(9)), fmt.Sprintf("j%d", rnd.IntN(3))
 			switch rnd.IntN(14) {
 			case 0, 1:
-				f.apply(device.KindIdentity, id, change(t, id, "", 0))
+				f.apply(device.KindIdentity, id, edgeChange(t, id, []string{"", "", "*"}[rnd.IntN(3)], rnd.IntN(2) == 0))
 			case 2:
 				f.apply(device.KindDelete, id, "")
 			case 3, 4:
@@ -159,13 +173,15 @@ func TestJobsAndConfigurationsSurviveCrashes(t *testing.T) {
 					f.apply(device.KindJobPart, "/jobs/"+job, "", device.HeaderJob, job, device.HeaderAction, action)
 				}
 			case 11:
-				c, action := fmt.Sprint("c", 1+rnd.IntN(2)), ConfigPut
+				c, action := fmt.Sprint("c", 1+rnd.IntN(3)), ConfigPut
 				if rnd.IntN(3) == 0 {
 					action = ConfigDelete
 				}
 				revision++
-				body := fmt.Sprintf(`{"id":%q,"revision":%d,"priority":%s,"targetCondition":%q,"createdTimeUtc":"2026-01-02T03:04:05Z","content":{"deviceContent":{"properties.desired.v":%s}}}`,
-					c, revision, c[1:], map[string]string{"c1": "*", "c2": "tags.site = 'a'"}[c], c[1:])
+				body := fmt.Sprintf(`{"id":%q,"revision":%d,"priority":%s,"targetCondition":%q,"createdTimeUtc":"2026-01-02T03:04:05Z","content":%s}`,
+					c, revision, c[1:], map[string]string{"c1": "*", "c2": "tags.site = 'a'", "c3": "tags.site = 'a'"}[c], map[string]string{
+						"c1": `{"deviceContent":{"properties.desired.v":1}}`, "c2": `{"deviceContent":{"properties.desired.v":2}}`,
+						"c3": `{"modulesContent":{"m":{"properties.desired.v":3}}}`}[c])
 				f.apply(device.KindConfig, "/configurations/0", body, device.HeaderConfig, c, device.HeaderAction, action)
 			case 12:
 				for range 2 {

@@ -76,3 +76,12 @@ func (d *Devices) ListModules(after device.Ref, limit int) ([]Device, error) {
 
 func isModule(key string) bool { return strings.IndexByte(key, 0) >= 0 }
 func isDevice(key string) bool { return !isModule(key) }
+
+// notifyIdentity lets the sessions of a device and of its modules, which live by
+// the device's status, check their credentials anew.
+func (d *Devices) notifyIdentity(ref device.Ref, modules []string) {
+	d.notify(Notice{Ref: ref, Kind: NoticeIdentity})
+	for _, m := range modules {
+		d.notify(Notice{Ref: device.Ref{Device: ref.Device, Module: m}, Kind: NoticeIdentity})
+	}
+}
