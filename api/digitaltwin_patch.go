@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -26,7 +27,9 @@ func parsePatch(body []byte) ([]patchOp, error) {
 		Path  *string         `json:"path"`
 		Value json.RawMessage `json:"value"`
 	}
-	if err := decodeJSON(body, &raw); err != nil {
+	if err := decodeJSON(body, &raw); errors.Is(err, device.ErrArgument) {
+		return nil, fmt.Errorf("%w: %w", errJSONPatch, err)
+	} else if err != nil {
 		return nil, err
 	}
 	if len(raw) == 0 || len(raw) > maxPatchOps {

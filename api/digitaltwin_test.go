@@ -132,7 +132,7 @@ func TestDigitalTwinErrors(t *testing.T) {
 		name               string
 	}{
 		{"d1", `{`, "", 400, "IotHubFormatError"},
-		{"d1", `{}`, "", 400, "ArgumentInvalid"},
+		{"d1", `{}`, "", 400, "InvalidDigitalTwinJsonPatch"},
 		{"d1", `[]`, "", 400, "InvalidDigitalTwinJsonPatch"},
 		{"d1", `[{"op":"move","path":"/a","from":"/b"}]`, "", 400, "InvalidDigitalTwinJsonPatch"},
 		{"d1", `[{"op":"add","path":"/a"}]`, "", 400, "InvalidDigitalTwinJsonPatch"},

@@ -84,6 +84,8 @@ func classify(err error) failure {
 		return failure{status: 400, number: 400006, name: "IotHubFormatError"}
 	case errors.Is(err, device.ErrTooLarge):
 		return failure{status: 413, number: 413001, name: "MessageTooLarge"}
+	case errors.Is(err, device.ErrNull):
+		return failure{status: 400, number: 400005, name: "ArgumentNull"}
 	case errors.Is(err, device.ErrArgument), errors.Is(err, ErrSQL):
 		return failure{status: 400, number: 400004, name: "ArgumentInvalid"}
 	case errors.Is(err, ErrUnauthorized):

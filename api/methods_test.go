@@ -116,7 +116,7 @@ func TestBadMethodRequestsNeverReachTheHub(t *testing.T) {
 	}{
 		{"", 400, 400006, "IotHubFormatError"},
 		{"{", 400, 400006, "IotHubFormatError"},
-		{"{}", 400, 400004, "ArgumentInvalid"},
+		{"{}", 400, 400005, "ArgumentNull"},
 		{`{"methodName":5}`, 400, 400004, "ArgumentInvalid"},
 		{`{"methodName":"` + strings.Repeat("m", device.MaxMethodName+1) + `"}`, 400, 400004, "ArgumentInvalid"},
 		{`{"methodName":"m","responseTimeoutInSeconds":4}`, 400, 400004, "ArgumentInvalid"},

@@ -44,7 +44,7 @@ type MethodCall struct {
 func (c *MethodCall) Check() error {
 	switch {
 	case c.Name == "":
-		return fmt.Errorf("%w: the method's name is empty", ErrArgument)
+		return fmt.Errorf("%w: the method's name", ErrNull)
 	case len(c.Name) > MaxMethodName:
 		return fmt.Errorf("%w: the method's name has %d bytes, %d are allowed", ErrArgument, len(c.Name), MaxMethodName)
 	case !utf8.ValidString(c.Name):
