@@ -3,6 +3,8 @@
 // must be shown, over which transports. M is MQTT and MQTT over a WebSocket, A is
 // AMQP and AMQP over a WebSocket, H is HTTPS. Rows that are not here belong to
 // file upload (D11, D12, S10), the edge (D19) or Microsoft's directory (S19).
+//
+//   node checklist.js   prints the tables of docs/operate/sdk.md
 const device = {
   D1: ['fromConnectionString, fromSharedAccessSignature, open', 'M A H'],
   D2: ['open with a wrong credential, unknown and disabled devices', 'M A H'],
@@ -46,4 +48,16 @@ const service = {
 const transports = { M: ['MQTT', 'MQTT-WS'], A: ['AMQP', 'AMQP-WS'], H: ['HTTPS'] };
 const credentials = ['SAS key', 'supplied SAS', 'X.509 self-signed', 'X.509 CA'];
 
-module.exports = { device, service, transports, credentials };
+/** The lines of docs/operate/sdk.md about the rows. */
+function lines() {
+  const yes = (marks, mark) => (marks.includes(mark) ? 'yes' : '–');
+  const later = (marks) => (marks.includes('A') ? 'not yet' : '–');
+  return {
+    device: Object.entries(device).map(([row, [title, marks]]) => `| ${row} | ${title} | ${yes(marks, 'M')} | ${yes(marks, 'H')} | ${later(marks)} |`),
+    service: Object.entries(service).map(([row, [title, protocol]]) => `| ${row} | ${title} | ${protocol === 'AMQP' ? 'not yet: needs AMQP' : 'yes'} |`),
+  };
+}
+
+module.exports = { device, service, transports, credentials, lines };
+
+if (require.main === module) console.log(Object.values(lines()).map((all) => all.join('\n')).join('\n\n'));

@@ -13,7 +13,8 @@ const { Client: ServiceClient, Registry } = require('azure-iothub');
 
 const binary = process.env.GEMELLO;
 
-/** Calls f until it returns a value that is true; an error counts as no value. */
+/** Calls f until it returns a value that is true; an error counts as no value,
+ * unless it is marked as final. */
 async function until(what, f, ms = 120000) {
   const end = Date.now() + ms;
   let last;
@@ -22,6 +23,7 @@ async function until(what, f, ms = 120000) {
       const value = await f();
       if (value) return value;
     } catch (e) {
+      if (e.final) throw e;
       last = e;
     }
     if (Date.now() > end) throw new Error(`${what}: not within ${ms} ms`, { cause: last });
@@ -48,7 +50,7 @@ function signed(resource, key, ends, policy) {
 class Hub {
   #policies = new Map();
   #clients = {};
-  #log; // device id → records
+  #topics = new Map(); // topic → device id → records
 
   constructor(data) {
     this.data = data;
@@ -119,11 +121,12 @@ class Hub {
     return text.split('\n').filter(Boolean).map((line) => JSON.parse(line));
   }
 
-  /** Records of a device in the log so far, oldest first. One follower serves all tests of a process. */
-  log(deviceId) {
-    if (!this.#log) {
-      const log = (this.#log = new Map());
-      const tail = spawn(binary, ['tail', 'gemello.device-log', '--from', 'start', '--json', '--data', this.data], { stdio: ['ignore', 'pipe', 'inherit'] });
+  /** Records of a device in a topic so far, oldest first. One follower serves all tests of a process. */
+  log(deviceId, topic = 'gemello.device-log') {
+    if (!this.#topics.has(topic)) {
+      const log = new Map();
+      this.#topics.set(topic, log);
+      const tail = spawn(binary, ['tail', topic, '--from', 'start', '--json', '--data', this.data], { stdio: ['ignore', 'pipe', 'ignore'] });
       createInterface(tail.stdout).on('line', (line) => {
         const record = JSON.parse(line);
         if (!log.has(record.key)) log.set(record.key, []);
@@ -134,7 +137,7 @@ class Hub {
       tail.stdout.unref();
       process.once('exit', () => tail.kill());
     }
-    return this.#log.get(deviceId) ?? [];
+    return this.#topics.get(topic).get(deviceId) ?? [];
   }
 
   /** Telemetry of a device in the log, oldest first, as soon as there are n messages. */

@@ -7,6 +7,7 @@
 # GEMELLO  the binary; without it bin/gemello of this checkout, built if absent
 # HOST     address of the node, an own one of 127.0.0.0/8 where the system has all;
 #          a second node, with low rates, gets the address after it
+# GEMELLO_PYTHON_SDK  a Python that has azure-iot-device; without it one is made in node_modules
 # LIMIT    seconds for each file (900)
 # ONLY     pattern of the tests to run, such as 'D10 MQTT|S15'; all when it is empty
 #
@@ -64,6 +65,20 @@ fi
 if ! cmp -s package-lock.json node_modules/.gemello-lock; then
 	npm ci --no-audit --no-fund --loglevel=error
 	cp package-lock.json node_modules/.gemello-lock
+fi
+
+# Python's SDK likewise, where Python and the package can be had.
+if [ -z "${GEMELLO_PYTHON_SDK:-}" ] && command -v python3 >/dev/null; then
+	if ! cmp -s requirements.txt node_modules/.gemello-requirements; then
+		rm -rf node_modules/.python
+		if python3 -m venv node_modules/.python && node_modules/.python/bin/pip install -q --disable-pip-version-check -r requirements.txt; then
+			cp requirements.txt node_modules/.gemello-requirements
+		else
+			echo "Python's SDK could not be installed"
+			rm -rf node_modules/.python
+		fi
+	fi
+	[ ! -x node_modules/.python/bin/python ] || GEMELLO_PYTHON_SDK=$PWD/node_modules/.python/bin/python
 fi
 
 dir=$(mktemp -d)
@@ -146,7 +161,7 @@ if [ -n "$tight" ]; then
 	cat "$dir/tight/pki/ca.pem" >>"$dir/trust.pem"
 fi
 
-export GEMELLO GEMELLO_DATA="$data" GEMELLO_TIGHT="${tight:+$dir/tight}" GEMELLO_DEVICE_CA="$dir/ca" NODE_EXTRA_CA_CERTS="$dir/trust.pem"
+export GEMELLO GEMELLO_PYTHON_SDK="${GEMELLO_PYTHON_SDK:-}" GEMELLO_DATA="$data" GEMELLO_TIGHT="${tight:+$dir/tight}" GEMELLO_DEVICE_CA="$dir/ca" NODE_EXTRA_CA_CERTS="$dir/trust.pem"
 [ $# -gt 0 ] || set -- *.test.js
 bound=''
 command -v timeout >/dev/null && bound="timeout -k 5 $limit"

@@ -10,6 +10,9 @@ function receive(client) {
   return got;
 }
 
+/** What became of the deliveries to a device, by the log. */
+const outcomes = (cell, id) => cell.hub.log(id.deviceId).filter((r) => r.headers.kind === 'settle').map((r) => r.headers.outcome);
+
 const empty = (cell, id) => until('an empty queue', async () => (await cell.hub.queued(id.deviceId)).length === 0);
 
 async function D5(cell) {
@@ -32,6 +35,8 @@ async function D5(cell) {
     assert.equal(got[0].properties.getValue(cell.https ? 'iothub-app-alarm' : property), 'c&d=/e');
     await empty(cell, id);
   });
+  await until('the outcomes', () => outcomes(cell, id).length >= 3);
+  assert.deepEqual(outcomes(cell, id), ['complete', 'complete', 'complete']);
 }
 
 async function D6(cell) {
@@ -51,6 +56,8 @@ async function D6(cell) {
     await empty(cell, id);
     await assert.rejects(client.complete(got[2]), 'a lock is good for one outcome');
   });
+  await until('the outcomes', () => outcomes(cell, id).length >= 3);
+  assert.deepEqual(outcomes(cell, id).slice(0, 3), ['abandon', 'complete', 'reject']);
 }
 
 module.exports = { D5, D6 };

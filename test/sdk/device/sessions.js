@@ -43,7 +43,6 @@ const connections = (cell, id) => cell.hub.log(id.deviceId).filter((r) => r.head
 
 async function D13(cell) {
   const id = await cell.identity();
-  if (cell.kind.type === 'x509') return refusesTokens(cell, id);
   if (cell.credential === 'supplied SAS') {
     return cell.using(id, async (client) => {
       const got = await listen(cell, client, id);
@@ -69,7 +68,8 @@ async function D13(cell) {
 }
 
 /** The SDK itself refuses tokens where it shows a certificate. */
-async function refusesTokens(cell, id) {
+async function refusesTokens(cell) {
+  const id = await cell.identity();
   await cell.using(id, async (client) => {
     const tokenRenewal = { tokenValidTimeInSeconds: 3600, tokenRenewalMarginInSeconds: 900 };
     await assert.rejects(client.setOptions({ tokenRenewal }), { name: 'InvalidOperationError', message: /X509/ });
@@ -159,4 +159,7 @@ async function throttledConnections(cell, id) {
   await cell.using(id, (client) => client.sendEvent(new Message('{}')), { retry: true });
 }
 
-module.exports = { D13, D14, D15, D16 };
+/** Rows that the SDK itself refuses for certificates, with the proof that it does. */
+const refused = { D13: refusesTokens };
+
+module.exports = { rows: { D13, D14, D15, D16 }, refused };

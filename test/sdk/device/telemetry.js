@@ -2,7 +2,7 @@
 // D1 to D4: a device opens and sends.
 const assert = require('node:assert/strict');
 const { Message } = require('azure-iot-device');
-const { fresh, bag } = require('../hub.js');
+const { fresh, bag, until } = require('../hub.js');
 
 const LARGEST = 262111; // the largest body that all SDKs send
 
@@ -88,6 +88,21 @@ async function D3(cell) {
     await client.sendEvent(new Message('"after"'));
     if (!cell.https) await Promise.all(Array.from({ length: n }, (_, i) => client.sendEvent(new Message(JSON.stringify({ i })))));
   });
+  const [event] = await until('its copy among the events', () => {
+    const all = cell.hub.log(id.deviceId, 'gemello.events').filter((r) => r.headers['iothub-message-source'] === 'Telemetry');
+    return all.length > 0 && all;
+  });
+  assert.deepEqual(event.value, { ok: true });
+  const { 'iothub-enqueuedtime': enqueued, 'iothub-connection-auth-method': auth, ...headers } = event.headers;
+  assert.ok(+enqueued > 0);
+  assert.deepEqual(JSON.parse(auth), {
+    scope: 'device', type: cell.kind.type, issuer: cell.kind.type === 'x509' ? 'external' : 'iothub', acceptingIpFilterRule: null,
+  });
+  assert.deepEqual(headers, {
+    'iothub-connection-device-id': id.deviceId, 'iothub-connection-auth-generation-id': id.generationId, 'iothub-message-source': 'Telemetry',
+    'message-id': 'message 1', 'correlation-id': 'correlation/1', 'content-type': 'application/json', 'content-encoding': 'utf-8', ...properties,
+  });
+
   const [first, empty, large, after, ...rest] = await cell.hub.telemetry(id.deviceId, cell.https ? 4 : 4 + n);
   assert.deepEqual(first.value, { ok: true });
   assert.deepEqual(bag(first), {

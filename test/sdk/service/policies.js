@@ -102,4 +102,10 @@ row('S18', 'wrong keys, expired tokens, tokens of devices and of unknown policie
   await assert.rejects(Registry.fromSharedAccessSignature(own).get(device.deviceId), refused);
 });
 
+row('S18', "tokens of Microsoft's directory are refused", async () => {
+  const credential = { getToken: async () => ({ token: 'eyJhbGciOiJub25lIn0.e30.', expiresOnTimestamp: Date.now() + 3600e3 }) };
+  const registry = Registry.fromTokenCredential(main.host, credential);
+  await assert.rejects(registry.get('any'), refused);
+});
+
 module.exports = rows;
