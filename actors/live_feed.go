@@ -361,7 +361,7 @@ func (f *liveFeed) slice(ctx context.Context, p *livePart) bool {
 			events = p.gone(f, p.known[0], b.at, events)
 			p.known = p.known[1:]
 		}
-		p.reading, p.silent, p.after, p.known = false, false, "", nil
+		p.reading, p.silent, p.after, p.known, p.devices = false, false, "", nil, nil
 	}
 	p.query.push(f.host.partition, events, b.at, !p.reading, true)
 	return true
@@ -404,6 +404,9 @@ func (r *liveRelease) apply() {
 		p.query.hold(-len(p.members))
 		p.silent, p.members, p.known = false, map[string]uint64{}, nil
 		return
+	}
+	if p.modules {
+		p.devices = r.changed
 	}
 	for _, key := range slices.Sorted(maps.Keys(r.changed)) {
 		p.suspect(key)

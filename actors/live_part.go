@@ -21,6 +21,8 @@ type livePart struct {
 	// silent: the rows that are read and are no members are those that the reader
 	// holds, unless they are suspects.
 	silent bool
+	// devices are those of which a silent read knows no module to be as it was.
+	devices map[string]bool
 	// held: it is not read until release.
 	held       bool
 	attached   chan struct{} // closed when no change is missed any more
@@ -72,7 +74,9 @@ func (p *livePart) row(f *liveFeed, key string, row []byte, next int64, fresh qu
 			p.query.cut(CutRows)
 			return events
 		}
-		kind = fresh
+		if kind = fresh; kind == query.Ready && p.devices[device.ParseKey(key).Device] {
+			kind = query.Added
+		}
 	}
 	p.members[key] = sum
 	if kind == query.Ready {

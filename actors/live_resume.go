@@ -98,7 +98,8 @@ func (s *LiveQuery) resume(ctx context.Context, after []device.LogPosition) erro
 var errUntold = errors.New("the records do not name what they change")
 
 // changedSince returns the keys of the documents that records of a range of the
-// log may have changed.
+// log may have changed. For a query of modules, the id of a device stands for all
+// its modules.
 func (n *Node) changedSince(ctx context.Context, p int32, from, to int64, modules bool) (map[string]bool, error) {
 	keys := map[string]bool{}
 	var r partition.Record
@@ -109,10 +110,10 @@ func (n *Node) changedSince(ctx context.Context, p int32, from, to int64, module
 		}
 		module := r.Header(device.HeaderModule)
 		switch reach := partition.ReachOf(&r); {
-		case reach == partition.ReachAll, reach == partition.ReachModules && modules:
+		case reach == partition.ReachAll, reach == partition.ReachGone && modules:
 			return errUntold
-		case reach == partition.ReachNone, modules && len(module) == 0:
-		case modules:
+		case reach == partition.ReachNone, reach == partition.ReachEntity && modules && len(module) == 0:
+		case modules && len(module) > 0:
 			keys[device.Ref{Device: string(rec.Key), Module: string(module)}.Key()] = true
 		case !keys[string(rec.Key)]:
 			keys[string(rec.Key)] = true

@@ -61,20 +61,28 @@ type Reach uint8
 const (
 	ReachNone    Reach = iota
 	ReachEntity        // the entity of its key and module header, and the device that the module is of
-	ReachModules       // a device and all its modules
+	ReachModules       // a device and its modules, of which some may be made but none goes
+	ReachGone          // a device and all its modules, which go
 	ReachAll           // any of the partition
 )
 
 // ReachOf tells it from the record's key, kind and module header alone, so that
 // who reads the log need not apply it.
 func ReachOf(r *Record) Reach {
-	switch kind := string(r.Header(device.HeaderKind)); {
+	kind := string(r.Header(device.HeaderKind))
+	switch {
 	case kind == device.KindConfig:
 		return ReachAll
 	case len(r.Key) > 0 && r.Key[0] == '/':
 		return ReachNone // what is no device's
-	case kind == device.KindDelete && len(r.Header(device.HeaderModule)) == 0:
-		return ReachModules
+	case len(r.Header(device.HeaderModule)) > 0:
+		return ReachEntity
 	}
-	return ReachEntity
+	switch kind {
+	case device.KindTelemetry, "":
+		return ReachEntity
+	case device.KindDelete:
+		return ReachGone
+	}
+	return ReachModules // configurations may have something for modules of the device as it is now
 }
