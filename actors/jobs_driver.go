@@ -84,7 +84,7 @@ func (d *jobDriver) look(ctx context.Context) error {
 			}
 			continue
 		}
-		over := j.Settled && now.Sub(j.Ended) > device.JobHistory
+		over := j.Over(now, d.node.options.JobHistory)
 		due := !j.Settled && (j.Status.Ended() || !now.Before(j.Start))
 		if !over && !due || len(d.running) >= jobsAtOnce {
 			continue

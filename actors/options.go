@@ -74,6 +74,8 @@ type Options struct {
 	Webhooks WebhookOptions
 	Live     LiveOptions // bounds of live queries
 
+	JobHistory time.Duration // how long a job is kept after its end; 0: device.JobHistory
+
 	ReleaseTimeout time.Duration // for the last commit at a stop; 0: 10 s
 
 	// Break plants a fault, so that the checker of gemello verify can be seen to
@@ -102,6 +104,7 @@ func (o Options) EnsureDefaults() Options {
 	set(&o.Reader.MaxPartitionBytes, 512<<10)
 	o.Webhooks = o.Webhooks.orDefaults()
 	o.Commands = o.Commands.OrDefaults()
+	set(&o.JobHistory, device.JobHistory)
 	set(&o.ReleaseTimeout, 10*time.Second)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

@@ -206,6 +206,12 @@ func (j *Job) MethodCall() (MethodCall, error) {
 // Deadline is when devices that have not been begun are given up.
 func (j *Job) Deadline() time.Time { return j.Start.Add(time.Duration(j.Seconds) * time.Second) }
 
+// Over reports whether a job that has ended has been kept for as long as history
+// says.
+func (j *Job) Over(now time.Time, history time.Duration) bool {
+	return j.Settled && now.Sub(j.Ended) > history
+}
+
 // Actions that change a job; they are the header action of its records.
 const (
 	JobActionCreate  = "create"

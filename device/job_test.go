@@ -87,6 +87,25 @@ func TestJobMovesForwardOnly(t *testing.T) {
 	}
 }
 
+func TestJobIsKeptFor30Days(t *testing.T) {
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	j := Job{ID: "j"}
+	j.Create(at.Add(-48 * time.Hour))
+	if j.Over(at.AddDate(1, 0, 0), JobHistory) {
+		t.Error("a job that has not ended is over")
+	}
+	for _, a := range []string{JobActionStart, JobActionEnd} {
+		if err := j.Step(a, "", at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for days, want := range map[int]bool{0: false, 29: false, 30: false, 31: true} {
+		if j.Over(at.AddDate(0, 0, days), JobHistory) != want {
+			t.Errorf("after %d days: over is not %v", days, want)
+		}
+	}
+}
+
 // TestCallOfAnotherCallerChangesNothing shows that a record that comes again, or
 // late, neither frees nor ends a call that it does not know.
 func TestCallOfAnotherCallerChangesNothing(t *testing.T) {
