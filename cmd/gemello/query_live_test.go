@@ -6,13 +6,18 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/gemello/gemello/device"
 )
 
 // liveCommand is gemello query --live while it runs.
@@ -176,6 +181,64 @@ func TestQueryLiveFollowsANodeOverItsRestart(t *testing.T) {
 	stopped = true
 	c.stop()
 	if code := <-c.ended; code != exitDone || c.stderr.String() != "" {
+		t.Errorf("interrupted: code %d, %s", code, c.stderr)
+	}
+}
+
+// While writers change twins and the node is killed, what was told adds up to
+// what the query finds.
+func TestQueryLiveAddsUpToTheQueryOverKills(t *testing.T) {
+	h := startKilledHub(t)
+	const devices = 10
+	for i := range devices {
+		h.make(device.Ref{Device: fmt.Sprintf("d%d", i)})
+	}
+	const text = "SELECT deviceId, tags.n FROM devices WHERE tags.n < 50"
+	c := followInShell(t, text, "--data", h.data)
+	rows := map[string]any{}
+	take := func(e liveLine) {
+		switch e.Event {
+		case "added", "changed":
+			rows[e.DeviceID] = e.Row["n"]
+		case "removed":
+			delete(rows, e.DeviceID)
+		case "reset":
+			clear(rows)
+		}
+	}
+	c.until("the first answer", func(e liveLine) bool { return e.Event == "ready" })
+	g := rand.New(rand.NewPCG(5, 5))
+	for range 3 {
+		var writers sync.WaitGroup
+		for w := range 3 {
+			seed := g.Uint64()
+			writers.Go(func() {
+				g := rand.New(rand.NewPCG(seed, uint64(w)))
+				for range 60 {
+					id := fmt.Sprintf("d%d", g.IntN(devices))
+					if _, _, _, err := h.ask("PATCH", "/twins/"+id, map[string]any{"tags": map[string]any{"n": g.IntN(100)}}); err != nil {
+						return
+					}
+				}
+			})
+		}
+		c.until("some events", func(e liveLine) bool { take(e); return e.Event == "changed" })
+		h.kill()
+		writers.Wait()
+		h.start()
+	}
+	// The last write comes last.
+	h.must("PATCH", "/twins/d0", map[string]any{"tags": map[string]any{"n": 1000}}, nil)
+	h.must("PATCH", "/twins/d0", map[string]any{"tags": map[string]any{"n": -1}}, nil)
+	want := map[string]any{}
+	for _, row := range h.rows(text) {
+		want[row["deviceId"].(string)] = row["n"]
+	}
+	for !maps.Equal(rows, want) {
+		take(c.next())
+	}
+	c.stop()
+	if code := <-c.ended; code != exitDone {
 		t.Errorf("interrupted: code %d, %s", code, c.stderr)
 	}
 }
