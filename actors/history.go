@@ -33,10 +33,10 @@ type TwinStep struct {
 }
 
 // TwinHistory calls visit for every change of a device that is in the log, the
-// oldest first, from its creation on. It is computed by a replay of the device's
+// oldest first, from its creation on, or in a restored hub from what the backup
+// had, whose time is that of the backup. It is computed by a replay of the device's
 // records through the core. An error of visit ends it. ErrNoHistory says that
-// the creation is not in the log any more: no state could be told without a
-// guess. whole says that the log is there from its first record on, so that before
+// neither is in the log any more: no state could be told without a guess. whole says that the log is there from its first record on, so that before
 // the first step there was no such device.
 func (n *Node) TwinHistory(ctx context.Context, id string, visit func(*TwinStep) error) (whole bool, err error) {
 	if err := device.ValidID(id); err != nil {
@@ -47,7 +47,8 @@ func (n *Node) TwinHistory(ctx context.Context, id string, visit func(*TwinStep)
 	if err != nil {
 		return false, err
 	}
-	from, err := n.historyStart(ctx, id, p, ranges[p].Start)
+	start := ranges[p].Start
+	from, begun, err := n.historyStart(ctx, id, p, start)
 	if err != nil {
 		return false, err
 	}
@@ -59,34 +60,51 @@ func (n *Node) TwinHistory(ctx context.Context, id string, visit func(*TwinStep)
 		if !bytes.Equal(rec.Key, []byte(id)) {
 			return nil
 		}
-		return followRecord(h, p, rec, visit)
+		s, err := followRecord(h, p, rec)
+		if err != nil || s == nil {
+			return err
+		}
+		if begun = begun || s.Kind == device.KindRestored; !begun {
+			return tooOld(id, p, start)
+		}
+		return visit(s)
 	})
+	if err == nil && !begun {
+		err = tooOld(id, p, start)
+	}
 	if errors.Is(err, eventlog.ErrOffsetOutOfRange) {
 		return false, fmt.Errorf("%w: retention has passed its beginning while it was read", ErrNoHistory)
 	}
 	return from == 0, err
 }
 
-// historyStart is an offset below which the device, as it is now, did not exist.
-// The generation of an identity names the record that made it.
-func (n *Node) historyStart(ctx context.Context, id string, p int32, start int64) (int64, error) {
+// historyStart is the offset to read from. begun says that the device, as it is
+// now, did not exist below it; else it is the log's first, and a history only
+// begins if a restore has written its beginning. The generation of an identity
+// names the record that made it.
+func (n *Node) historyStart(ctx context.Context, id string, p int32, start int64) (from int64, begun bool, err error) {
 	if start == 0 {
-		return 0, nil
+		return 0, true, nil
 	}
 	doc, err := n.Twin(ctx, device.Ref{Device: id})
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	parts := strings.Split(doc.Identity.GenerationID, "-")
 	if len(parts) == 3 && parts[1] == strconv.Itoa(int(p)) {
 		if made, err := strconv.ParseInt(parts[2], 10, 64); err == nil && made >= start {
-			return made, nil
+			return made, true, nil
 		}
 	}
-	return 0, fmt.Errorf("%w: device %s is older than the log, which starts at offset %d of partition %d; its history can be told once it was deleted and made again, or with a longer log.retention", ErrNoHistory, id, start, p)
+	return start, false, nil
 }
 
-func followRecord(h *partition.History, p int32, rec *eventlog.Record, visit func(*TwinStep) error) error {
+func tooOld(id string, p int32, start int64) error {
+	return fmt.Errorf("%w: device %s is older than the log, which starts at offset %d of partition %d; its history can be told once it was deleted and made again, or with a longer log.retention", ErrNoHistory, id, start, p)
+}
+
+// followRecord applies a record; nil when it changes no twin.
+func followRecord(h *partition.History, p int32, rec *eventlog.Record) (*TwinStep, error) {
 	s := &TwinStep{Partition: p, Offset: rec.Offset, Time: rec.Timestamp.UTC()}
 	r := partition.Record{Offset: rec.Offset, Arrival: windows.TickOf(rec.Timestamp), Key: rec.Key, Value: rec.Value}
 	for _, head := range rec.Headers {
@@ -104,22 +122,29 @@ func followRecord(h *partition.History, p int32, rec *eventlog.Record, visit fun
 		case device.HeaderAudit:
 			s.Audit.RequestID = v
 		case device.HeaderModule:
-			return nil // a module's twin is another one
+			return nil, nil // a module's twin is another one
+		case device.HeaderTaken:
+			if ms, err := strconv.ParseInt(v, 10, 64); err == nil {
+				s.Time = time.UnixMilli(ms).UTC()
+			}
 		}
 	}
 	var err error
-	if s.Refused, err = h.Apply(&r); err != nil {
-		return err
+	if s.Kind == device.KindRestored {
+		err = h.Restore(rec.Value)
+	} else {
+		s.Refused, err = h.Apply(&r)
+	}
+	if err != nil {
+		return nil, err
 	}
 	switch s.Kind {
 	case device.KindTwin, device.KindReported:
 		s.Body = rec.Value
-	case device.KindIdentity, device.KindDelete:
+	case device.KindIdentity, device.KindDelete, device.KindRestored:
 	default:
-		return nil
+		return nil, nil
 	}
-	if s.Document, err = h.Document(); err != nil {
-		return err
-	}
-	return visit(s)
+	s.Document, err = h.Document()
+	return s, err
 }

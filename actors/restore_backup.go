@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/gemello/gemello/actors/partition"
+	"github.com/gemello/gemello/device"
 	"github.com/gemello/gemello/persistence/backup"
 	"github.com/gemello/gemello/persistence/eventlog"
 	"github.com/gemello/gemello/windows"
@@ -47,7 +50,12 @@ func Restore(ctx context.Context, in *backup.Reader, o RestoreOptions) (backup.S
 			return backup.Summary{}, err
 		}
 	}
-	r := &restore{o: o, header: h, topics: topics}
+	appender, err := o.Log.NewAppender(eventlog.AppenderOptions{})
+	if err != nil {
+		return backup.Summary{}, err
+	}
+	defer appender.Close()
+	r := &restore{o: o, header: h, topics: topics, appender: appender}
 	defer r.end()
 	for {
 		e, err := in.Next()
@@ -77,6 +85,9 @@ type restore struct {
 	slab      []eventlog.Record
 	bytes     int
 	settings  []eventlog.Record
+	appender  *eventlog.Appender
+	begun     int64 // records of this partition's device log
+	failed    atomic.Pointer[error]
 }
 
 func (r *restore) entry(ctx context.Context, e *backup.Entry) error {
@@ -98,25 +109,60 @@ func (r *restore) state(ctx context.Context, e *backup.Entry) error {
 	if err := r.advance(ctx, e.Partition); err != nil {
 		return err
 	}
-	view, err := partition.View(e.Value)
+	view, entity, err := partition.View(e.Key, e.Value)
 	if err != nil {
 		return fmt.Errorf("%w: state of %q: %w", backup.ErrCorrupt, e.Key, err)
 	}
 	key := []byte(e.Key)
-	r.slab = append(r.slab,
-		eventlog.Record{Topic: r.topics.state, Partition: e.Partition, Key: key, Value: e.Value},
-		eventlog.Record{Topic: r.topics.twins, Partition: e.Partition, Key: key, Value: view})
+	r.slab = append(r.slab, eventlog.Record{Topic: r.topics.state, Partition: e.Partition, Key: key, Value: e.Value})
 	r.bytes += len(e.Value) + len(view)
+	if entity {
+		ref := device.ParseKey(e.Key)
+		r.slab = append(r.slab, eventlog.Record{Topic: r.topics.twins, Partition: e.Partition, Key: []byte(ref.String()), Value: view})
+		r.begin(ctx, ref, e.Value)
+	}
 	if len(r.slab) >= restoreSlab || r.bytes >= restoreSlabBytes {
 		return r.commit(ctx)
 	}
 	return nil
 }
 
-// advance ends all partitions below p with their checkpoint.
+// begin appends what the history of a device or module begins with on the
+// restored log.
+func (r *restore) begin(ctx context.Context, ref device.Ref, state []byte) {
+	h := append(controlHeaders(ref, device.Audit{Actor: "restore"}),
+		eventlog.Header{Key: device.HeaderKind, Value: []byte(device.KindRestored)},
+		eventlog.Header{Key: device.HeaderTaken, Value: strconv.AppendInt(nil, r.header.Created.UnixMilli(), 10)})
+	r.begun++
+	r.appender.Append(ctx, &eventlog.Record{Topic: r.topics.deviceLog, Partition: r.partition, Key: []byte(ref.Device), Value: state, Headers: h},
+		func(_ *eventlog.Record, err error) {
+			if err != nil {
+				r.failed.CompareAndSwap(nil, &err)
+			}
+		})
+}
+
+// appended waits until what begin appended is durable.
+func (r *restore) appended(ctx context.Context) error {
+	err := r.appender.Flush(ctx)
+	if failed := r.failed.Load(); failed != nil {
+		err = *failed
+	}
+	if err != nil {
+		return fmt.Errorf("restore the histories of partition %d: %w", r.partition, err)
+	}
+	return nil
+}
+
+// advance ends all partitions below p with their checkpoint, which lies behind
+// the beginnings of their devices' histories.
 func (r *restore) advance(ctx context.Context, p int32) error {
 	for ; r.partition < p; r.partition++ {
-		at := r.header.Positions[r.partition].End + restoreGap
+		if err := r.appended(ctx); err != nil {
+			return err
+		}
+		at := r.header.Positions[r.partition].End + restoreGap + r.begun
+		r.begun = 0
 		c := &eventlog.Checkpoint{
 			Core: r.core(), Offset: at, Arrival: int64(windows.Unset), Watermark: int64(windows.Unset), RewindOffset: at,
 			WrittenAt: r.o.Now.UnixMilli(), Released: true, Node: "restore",

@@ -4,6 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -26,7 +29,8 @@ type auditLine struct {
 	Detail     json.RawMessage `json:"detail,omitempty"`
 }
 
-// auditOf reads a record of the device log; ok is false for telemetry.
+// auditOf reads a record of the device log; ok is false for telemetry and for the
+// beginnings of histories, which change nothing.
 func auditOf(r *TopicRecord) (l auditLine, ok bool) {
 	l = auditLine{Time: r.Timestamp.UTC(), Object: strings.TrimPrefix(string(r.Key), "/"), Partition: r.Partition, Offset: r.Offset}
 	for _, h := range r.Headers {
@@ -48,28 +52,99 @@ func auditOf(r *TopicRecord) (l auditLine, ok bool) {
 	if l.Kind == device.KindSetting && json.Valid(r.Value) {
 		l.Detail = json.RawMessage(r.Value)
 	}
-	return l, l.Kind != "" && l.Kind != device.KindTelemetry
+	return l, l.Kind != "" && l.Kind != device.KindTelemetry && l.Kind != device.KindRestored
 }
 
-// auditTrail streams the control records of the device log. It holds one
+// Bounds of one page of the audit trail.
+const (
+	auditWindow  = 24 * time.Hour // how far back it goes when the request does not say
+	auditLimit   = 1000           // lines, when the request does not say
+	maxAuditPage = 10_000         // lines
+	maxAuditRead = 1_000_000      // records of the device log, most of which are telemetry
+)
+
+// auditRequest is what a page is asked for.
+type auditRequest struct {
+	device, actor string
+	since         time.Time       // zero: from the oldest record on
+	after         map[int32]int64 // by partition: where the page before ended
+	limit         int             // lines
+}
+
+func (a *Admin) auditRequest(c *call) (r auditRequest, err error) {
+	q := c.r.URL.Query()
+	r = auditRequest{device: q.Get("device"), actor: q.Get("actor"), limit: auditLimit}
+	switch v := q.Get("since"); v {
+	case "":
+		r.since = a.now().Add(-auditWindow)
+	case "start":
+	default:
+		if r.since, err = time.Parse(time.RFC3339Nano, v); err != nil {
+			return r, fmt.Errorf("%w: since %.40q is neither start nor a time like 2026-01-02T03:04:05Z", device.ErrArgument, v)
+		}
+	}
+	if v := q.Get("limit"); v != "" {
+		if r.limit, err = strconv.Atoi(v); err != nil || r.limit < 1 || r.limit > maxAuditPage {
+			return r, fmt.Errorf("%w: limit %.20q, allowed is 1 to %d", device.ErrArgument, v, maxAuditPage)
+		}
+	}
+	positions, err := device.ParsePositions(q.Get("after"))
+	r.after = make(map[int32]int64, len(positions))
+	for _, p := range positions {
+		r.after[p.Partition] = p.Next
+	}
+	return r, err
+}
+
+func (r *auditRequest) wants(l *auditLine) bool {
+	return (r.device == "" || l.Object == r.device && l.Kind != device.KindSetting) && (r.actor == "" || l.Actor == r.actor) && !l.Time.Before(r.since)
+}
+
+// next is the last line of a page that is not the last: how to ask for the next.
+func (r *auditRequest) next() []byte {
+	since := "start"
+	if !r.since.IsZero() {
+		since = r.since.UTC().Format(time.RFC3339Nano)
+	}
+	return marshal(struct {
+		Next  string `json:"next"`
+		Since string `json:"since"`
+	}{positionsText(r.after), since})
+}
+
+// positionsText is what device.ParsePositions reads.
+func positionsText(at map[int32]int64) string {
+	parts := make([]string, 0, len(at))
+	for _, p := range slices.Sorted(maps.Keys(at)) {
+		parts = append(parts, fmt.Sprintf("%d:%d", p, at[p]))
+	}
+	return strings.Join(parts, ",")
+}
+
+// auditTrail streams a page of the control records of the device log. It holds one
 // record at a time.
 func (a *Admin) auditTrail(_ context.Context, c *call) error {
-	q := c.r.URL.Query()
-	id, actor := q.Get("device"), q.Get("actor")
-	var since time.Time
-	if v := q.Get("since"); v != "" {
-		var err error
-		if since, err = time.Parse(time.RFC3339Nano, v); err != nil {
-			return fmt.Errorf("%w: since %.40q is no time like 2026-01-02T03:04:05Z", device.ErrArgument, v)
-		}
+	q, err := a.auditRequest(c)
+	if err != nil {
+		return err
 	}
-	match := func(l *auditLine) bool {
-		return (id == "" || l.Object == id && l.Kind != device.KindSetting) && (actor == "" || l.Actor == actor) && !l.Time.Before(since)
-	}
-	return a.stream(c, TailRequest{Topic: a.o.AuditTopic, Partition: -1, FromStart: true}, func(r *TopicRecord) []byte {
-		if l, ok := auditOf(r); ok && match(&l) {
-			return marshal(l)
+	lines, read := 0, 0
+	request := TailRequest{Topic: a.o.AuditTopic, Partition: -1, FromStart: true, Since: q.since, From: maps.Clone(q.after)}
+	return a.stream(c, request, func(w *lineWriter, r *TopicRecord) error {
+		read++
+		q.after[r.Partition] = r.Offset + 1
+		if l, ok := auditOf(r); ok && q.wants(&l) {
+			lines++
+			if err := w.line(marshal(l)); err != nil {
+				return err
+			}
 		}
-		return nil
+		if lines < q.limit && read < maxAuditRead {
+			return nil
+		}
+		if err := w.line(q.next()); err != nil {
+			return err
+		}
+		return errEnough
 	})
 }

@@ -126,8 +126,12 @@ type TailRequest struct {
 	Topic     string
 	Partition int32 // -1: all
 	FromStart bool  // from the oldest record, else from the end
-	Limit     int   // records; 0: no limit
-	Follow    bool  // go on at the end
+	// Since, when not zero, is FromStart from the first record on that is not older.
+	Since time.Time
+	// From names the first offset of some partitions and goes before the others.
+	From   map[int32]int64
+	Limit  int  // records; 0: no limit
+	Follow bool // go on at the end
 }
 
 // TopicRecord is one record of a topic.

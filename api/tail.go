@@ -37,11 +37,14 @@ func (a *Admin) tailTopic(_ context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	return a.stream(c, request, recordLine)
+	return a.stream(c, request, func(w *lineWriter, r *TopicRecord) error { return w.line(recordLine(r)) })
 }
 
-// stream sends the lines that records become; nil is none.
-func (a *Admin) stream(c *call, request TailRequest, line func(*TopicRecord) []byte) error {
+// errEnough ends a stream before the topic does.
+var errEnough = errors.New("enough")
+
+// stream lets write send the lines that records become.
+func (a *Admin) stream(c *call, request TailRequest, write func(*lineWriter, *TopicRecord) error) error {
 	select {
 	case a.tails <- struct{}{}:
 		defer func() { <-a.tails }()
@@ -53,12 +56,12 @@ func (a *Admin) stream(c *call, request TailRequest, line func(*TopicRecord) []b
 	defer cancel()
 	w := newLineWriter(c)
 	err := a.o.Topics.Tail(ctx, request, func(r *TopicRecord) error {
-		if b := line(r); b != nil {
-			return w.line(b)
+		if err := write(w, r); err != nil {
+			return err
 		}
 		return ctx.Err()
 	})
-	if ctx.Err() != nil {
+	if ctx.Err() != nil || errors.Is(err, errEnough) {
 		err = nil // the client went, which is how following ends
 	}
 	return w.close(err)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -49,7 +50,7 @@ func TestTailWritesOneRecordALine(t *testing.T) {
 	if got := w.Body.String(); w.Code != 200 || got != want {
 		t.Errorf("%d\n got %s\nwant %s", w.Code, got, want)
 	}
-	if want := (TailRequest{Topic: "t", Partition: 1, FromStart: true, Limit: 4}); b.topics.request != want {
+	if want := (TailRequest{Topic: "t", Partition: 1, FromStart: true, Limit: 4}); !reflect.DeepEqual(b.topics.request, want) {
 		t.Errorf("asked for %+v", b.topics.request)
 	}
 }

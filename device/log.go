@@ -31,6 +31,7 @@ const (
 	HeaderJob        = "job"     // job records: the job's id
 	HeaderConfig     = "config"  // config records: the configuration's id
 	HeaderAction     = "action"  // job records: what is done
+	HeaderTaken      = "taken"   // restored: when the backup was made, Unix milliseconds in decimal
 	HeaderReplace    = "replace" // twin records: "true" makes tags and desired exactly the body
 )
 
@@ -53,5 +54,6 @@ const (
 	KindJobPart      = "jobpart"      // body: the job; for all its devices in this partition, which the key chooses
 	KindJobStep      = "jobstep"      // body: by the action; for one device of a job
 	KindDisconnected = "disconnected" // body: empty
+	KindRestored     = "restored"     // body: the device or module as of the state topic; before the log of a restored hub there was another
 	KindSetting      = "setting"      // key: "/" and the setting; body: {"action":…,"object":…}, for the audit trail alone
 )

@@ -153,7 +153,7 @@ func (d *Devices) apply(r *Record) error {
 	switch string(kind) {
 	case device.KindTelemetry, "":
 		return d.telemetry(r)
-	case device.KindSetting:
+	case device.KindSetting, device.KindRestored:
 		return nil
 	case device.KindIdentity:
 		return d.identity(r)

@@ -2,6 +2,7 @@ package partition
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/gemello/gemello/device"
 )
@@ -26,6 +27,20 @@ func NewHistory(partition int32, id string) (*History, error) {
 	}
 	quiet := &RoutingPlan{Routing: Routing{NoFallback: true}} // messages are not copied again
 	return &History{core: core, id: id}, core.RestoreRoutes(quiet, quiet.Hash())
+}
+
+// Restore begins the history with the device as a backup had it, a record of the
+// state topic. What belongs to its partition as a whole stays away: the contents
+// of its commands and the configurations that it had.
+func (h *History) Restore(state []byte) error {
+	doc, err := decodeState(state)
+	if err != nil {
+		return fmt.Errorf("restored device %q: %w", h.id, err)
+	}
+	doc.Queue, doc.Configured, doc.Session = device.CommandQueue{}, "", ""
+	doc.Presence.Queued, doc.Configurations = 0, ""
+	h.core.cache.put(h.id, doc)
+	return nil
 }
 
 // Document is the device as the records applied so far left it, nil when there

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,8 +19,12 @@ func newAuditCmd(a *app) *cobra.Command {
 	f := addAdminFlags(a, cmd)
 	device := cmd.Flags().String("device", "", "only changes of this device")
 	actor := cmd.Flags().String("actor", "", "only what this actor asked for, such as admin or policy:service")
-	since := cmd.Flags().String("since", "", "only from this time on, such as 2026-01-02T03:04:05Z, or this long ago, such as 2h")
+	since := cmd.Flags().String("since", "24h", "only from this time on, such as 2026-01-02T03:04:05Z, or this long ago, such as 2h; start: as far as the log reaches")
+	limit := cmd.Flags().Int("limit", 0, "print this many changes at most, the oldest; 0: all")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if *limit < 0 {
+			return usagef("audit: --limit: %d is not allowed; allowed: 0 or more", *limit)
+		}
 		q := url.Values{}
 		if d, err := parseDuration(*since); err == nil {
 			*since = time.Now().Add(-d).UTC().Format(time.RFC3339Nano)
@@ -29,7 +35,7 @@ func newAuditCmd(a *app) *cobra.Command {
 			}
 		}
 		return f.withClient(cmd, func(ctx context.Context, c *adminClient) error {
-			return c.follow(ctx, "/audit", q, func(line []byte) error {
+			return c.auditTrail(ctx, q, *limit, func(line []byte) error {
 				if f.json {
 					_, err := fmt.Fprintf(a.stdout, "%s\n", line)
 					return err
@@ -44,4 +50,31 @@ func newAuditCmd(a *app) *cobra.Command {
 		})
 	}
 	return cmd
+}
+
+// auditPage is how many changes are asked for at a time.
+const auditPage = 1000
+
+// auditTrail reads the trail page by page; limit 0 is none.
+func (c *adminClient) auditTrail(ctx context.Context, q url.Values, limit int, visit func(line []byte) error) error {
+	for n := 0; ; {
+		page := auditPage
+		if limit > 0 {
+			page = min(page, limit-n)
+		}
+		q.Set("limit", strconv.Itoa(page))
+		var more struct{ Next, Since string }
+		err := c.follow(ctx, "/audit", q, func(line []byte) error {
+			if bytes.HasPrefix(line, []byte(`{"next":`)) {
+				return json.Unmarshal(line, &more)
+			}
+			n++
+			return visit(line)
+		})
+		if err != nil || more.Next == "" || limit > 0 && n >= limit {
+			return err
+		}
+		q.Set("after", more.Next)
+		q.Set("since", more.Since)
+	}
 }

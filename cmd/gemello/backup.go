@@ -71,7 +71,7 @@ func printBackup(asJSON func(any) error, json bool, out io.Writer, name string, 
 	if r.Header.WithKey {
 		key = "with key"
 	}
-	_, err := fmt.Fprintf(out, "%s: hub %s of %s, %s: %d devices, %d settings, %d files\n",
+	_, err := fmt.Fprintf(out, "%s: hub %s of %s, %s: %d records of devices, %d settings, %d files\n",
 		name, r.Header.Hub, r.Header.Created.Format("2006-01-02T15:04:05Z"), key, s.States, s.Settings, s.Files)
 	return err
 }

@@ -80,7 +80,7 @@ func TestABackupUnderLoadRestoresWhatWasAcknowledged(t *testing.T) {
 	policy := from.must(t, "connection-string", "--policy", "service")
 	from.stop()
 
-	if code, stdout, stderr := (shell{}).run(t, "backup", "verify", file); code != exitDone || !strings.Contains(stdout, "6 devices") {
+	if code, stdout, stderr := (shell{}).run(t, "backup", "verify", file); code != exitDone || !strings.Contains(stdout, "6 records of devices") {
 		t.Fatalf("verify: %d %s %s", code, stdout, stderr)
 	}
 	data := filepath.Join(dir, "to")

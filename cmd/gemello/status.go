@@ -38,6 +38,12 @@ func (t topicsAdapter) Tail(ctx context.Context, r api.TailRequest, visit func(*
 		return err
 	}
 	defer reader.Close()
+	var since map[int32]int64
+	if !r.Since.IsZero() {
+		if since, err = t.log.OffsetsSince(ctx, r.Topic, r.Since); err != nil {
+			return err
+		}
+	}
 	left := map[int32]int64{} // partitions that are not read to their end yet
 	for p, o := range offsets {
 		if r.Partition >= 0 && p != r.Partition {
@@ -47,6 +53,13 @@ func (t topicsAdapter) Tail(ctx context.Context, r api.TailRequest, visit func(*
 		if r.FromStart {
 			from = o.Start
 		}
+		if at, ok := since[p]; ok {
+			from = at
+		}
+		if at, ok := r.From[p]; ok {
+			from = at
+		}
+		from = max(from, o.Start) // retention goes on
 		if from < o.Stable || r.Follow {
 			reader.Assign(r.Topic, p, from)
 		}

@@ -185,6 +185,23 @@ func (l *Log) Offsets(ctx context.Context, topic string) (map[int32]Range, error
 	return ranges, nil
 }
 
+// OffsetsSince returns for each partition of a topic the offset of the first record
+// that is not older than t, by the log's own index; where there is none, the end of
+// the partition. On a topic whose records have the time of their append, all later
+// records are behind it.
+func (l *Log) OffsetsSince(ctx context.Context, topic string, t time.Time) (map[int32]int64, error) {
+	listed, err := l.adm.ListOffsetsAfterMilli(ctx, t.UnixMilli(), topic)
+	if err == nil {
+		err = listed.Error()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list offsets of topic %s since %v: %w", topic, t, err)
+	}
+	since := map[int32]int64{}
+	listed.Each(func(o kadm.ListedOffset) { since[o.Partition] = o.Offset })
+	return since, nil
+}
+
 // Stable returns the last stable offset of each partition of a topic: all that
 // was committed when it was asked for lies below.
 func (l *Log) Stable(ctx context.Context, topic string) (map[int32]int64, error) {

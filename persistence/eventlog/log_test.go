@@ -82,3 +82,43 @@ func TestMetricsOfTwoLogsDontCollide(t *testing.T) {
 		}
 	}
 }
+
+// The index of times leads to the first record that is not older.
+func TestOffsetsSinceATime(t *testing.T) {
+	u := newLog(t)
+	topic := u.prefix + ".timed"
+	if err := u.EnsureTopics(within(t), eventlog.TopicSpec{Name: topic, Partitions: 2}); err != nil {
+		t.Fatal(err)
+	}
+	a, err := u.NewAppender(eventlog.AppenderOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	base := time.Now().Truncate(time.Millisecond)
+	for i := range 5 {
+		done := make(chan error, 1)
+		a.Append(within(t), &eventlog.Record{Topic: topic, Partition: 0, Key: []byte("k"), Value: []byte("v"), Timestamp: base.Add(time.Duration(i) * time.Minute)},
+			func(_ *eventlog.Record, err error) { done <- err })
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+	}
+	ranges, err := u.Offsets(within(t), topic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := int32(0)
+	if ranges[1].High > 0 {
+		p = 1 // the key decides
+	}
+	for after, want := range map[time.Duration]int64{-time.Hour: 0, 0: 0, time.Second: 1, 2 * time.Minute: 2, 4 * time.Minute: 4, time.Hour: 5} {
+		got, err := u.OffsetsSince(within(t), topic, base.Add(after))
+		if err != nil || got[p] != want || got[1-p] != 0 || len(got) != 2 {
+			t.Errorf("%v after the first record: %v, %v, want %d", after, got, err, want)
+		}
+	}
+	if _, err := u.OffsetsSince(within(t), u.prefix+".missing", base); err == nil {
+		t.Error("a topic that is missing has offsets")
+	}
+}
