@@ -43,7 +43,7 @@ func (t *term) loop(ctx context.Context) error {
 				return err
 			}
 		case r := <-t.answerable():
-			r.serve(t.core)
+			t.answer(r)
 		case c := <-t.committed:
 			if err := t.finish(c); err != nil {
 				return err
@@ -78,6 +78,23 @@ func (t *term) answerable() <-chan *request {
 	}
 	return t.requests
 }
+
+// answer serves a request and those that have come meanwhile: each turn of the
+// loop looks at everything that it waits for, which costs more than an answer.
+func (t *term) answer(r *request) {
+	for range requestTurn {
+		r.serve(t.core)
+		select {
+		case r = <-t.requests:
+		default:
+			return
+		}
+	}
+	r.serve(t.core)
+}
+
+// requestTurn is how many further requests are served in one turn.
+const requestTurn = 64
 
 // drain applies one batch. A batch is applied in pieces, so that requests and
 // commits are not kept waiting behind a large fetch.

@@ -266,6 +266,33 @@ func (n *nodeProcess) call(ctx context.Context, method, path string, body []byte
 	return json.Unmarshal(text, out)
 }
 
+// rest waits until the cores have done all that was asked of the node, so that
+// what one workload has left is not measured with the next.
+func (n *nodeProcess) rest(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
+	defer cancel()
+	for quiet := 0; quiet < 4; { // lags are as of the last look at the log
+		var status struct{ Cores []struct{ Lag int64 } }
+		if err := n.call(ctx, http.MethodGet, "/api/v1/status", nil, &status); err != nil {
+			return err
+		}
+		quiet++
+		for _, c := range status.Cores {
+			if c.Lag > 0 {
+				quiet = 0
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("cores that have not caught up: %w", ctx.Err())
+		case <-n.exited:
+			return fmt.Errorf("gemello serve ended: %s", n.stderr.b)
+		case <-time.After(250 * time.Millisecond):
+		}
+	}
+	return nil
+}
+
 // metric returns the sum of a metric's samples.
 func (n *nodeProcess) metric(ctx context.Context, name string) (float64, error) {
 	var text []byte

@@ -47,6 +47,7 @@ func Registry(ctx context.Context, o RegistryOptions, out io.Writer) error {
 	r := &registryRun{RegistryOptions: o, dir: dir}
 	r.name()
 	cpu, began := node.cpu(), time.Now()
+	node.http.Timeout = 10 * time.Minute
 	if err := node.importDevices(ctx, r.ids, r.line); err != nil {
 		return err
 	}

@@ -72,22 +72,31 @@ type twinRun struct {
 }
 
 func (r *twinRun) round(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
+	asMQTT := MQTTOptions{Payload: r.o.Payload, Warm: r.o.Warm, Measured: r.o.Measured}.ensureDefaults()
+	if err := r.node.rest(ctx); err != nil {
 		return err
 	}
-	asMQTT := MQTTOptions{Payload: r.o.Payload, Warm: r.o.Warm, Measured: r.o.Measured}.ensureDefaults()
 	if err := r.telemetry.round(&asMQTT, r.out); err != nil {
 		return fmt.Errorf("telemetry: %w", err)
 	}
 	asMQTT.Window = r.o.Window
+	if err := r.node.rest(ctx); err != nil {
+		return err
+	}
 	if err := r.same.round(&asMQTT, r.out); err != nil {
 		return fmt.Errorf("telemetry over the same connections: %w", err)
 	}
-	l, err := r.load.round(r.node, r.clients, 0, r.out)
+	if err := r.node.rest(ctx); err != nil {
+		return err
+	}
+	l, err := r.load.round(ctx, r.node, r.clients, 0, r.out)
 	if err != nil {
 		return fmt.Errorf("reported patches: %w", err)
 	}
 	r.patches = append(r.patches, l.rate())
+	if err := r.node.rest(ctx); err != nil {
+		return err
+	}
 	if l, err = readTwins(ctx, r.node, r.clients, r.o, 0, r.out); err != nil {
 		return fmt.Errorf("twins over REST: %w", err)
 	}
@@ -98,9 +107,15 @@ func (r *twinRun) round(ctx context.Context) error {
 // half measures times at half the rate: at the full one they are those of the
 // queues that the load itself fills.
 func (r *twinRun) half(ctx context.Context) error {
-	patches, err := r.load.round(r.node, r.clients, r.pace(r.patches), r.out)
+	if err := r.node.rest(ctx); err != nil {
+		return err
+	}
+	patches, err := r.load.round(ctx, r.node, r.clients, r.pace(r.patches), r.out)
 	if err != nil {
 		return fmt.Errorf("reported patches at half the rate: %w", err)
+	}
+	if err := r.node.rest(ctx); err != nil {
+		return err
 	}
 	reads, err := readTwins(ctx, r.node, r.clients, r.o, r.pace(r.reads), r.out)
 	if err != nil {
@@ -137,14 +152,14 @@ type patchLoad struct {
 }
 
 // round measures once: as fast as answers come, or at a rate in patches a second.
-func (l *patchLoad) round(node *nodeProcess, clients []mqttClient, rate float64, out io.Writer) (*loadResult, error) {
+func (l *patchLoad) round(ctx context.Context, node *nodeProcess, clients []mqttClient, rate float64, out io.Writer) (*loadResult, error) {
 	var err error
 	if l.x, err = openExchange(node.mqtt, clients, twinAnswers); err != nil {
 		return nil, err
 	}
 	defer l.x.close()
 	l.pad = bytes.Repeat([]byte("x"), l.o.Patch)
-	before, began := node.cpu(), time.Now()
+	before, began, number := node.cpu(), time.Now(), l.number
 	name, run := "TwinReported", l.run
 	if rate > 0 {
 		name, run = "TwinReportedPaced", func() (*loadResult, error) { return l.runPaced(rate) }
@@ -154,9 +169,13 @@ func (l *patchLoad) round(node *nodeProcess, clients []mqttClient, rate float64,
 		return nil, err
 	}
 	cpu := (node.cpu() - before).Seconds() / time.Since(began).Seconds()
+	if err := node.rest(ctx); err != nil { // what is left to do belongs to the cost
+		return nil, err
+	}
+	cost := (node.cpu() - before).Seconds() / float64(l.number-number) * 1e6
 	report(out, fmt.Sprintf("%s/conns=%d/window=%d/bytes=%d", name, len(clients), l.o.Window, l.o.Patch), r.acked,
 		1e9/r.rate(), "ns/op", r.rate(), "patches/s",
-		cpu, "server-cpus", r.cpu.Seconds()/r.elapsed.Seconds(), "generator-cpus", cpu/r.rate()*1e6, "server-cpu-s/M",
+		cpu, "server-cpus", r.cpu.Seconds()/r.elapsed.Seconds(), "generator-cpus", cost, "server-cpu-s/M",
 		micros(r.lat.quantile(0.5)), "p50-µs", micros(r.lat.quantile(0.99)), "p99-µs")
 	return r, nil
 }
