@@ -82,6 +82,8 @@ func (d *deviceActor) Receive(ctx actor.Context) {
 		d.feature(m)
 	case *invoke:
 		d.invoke(ctx, m)
+	case *canCall:
+		ctx.Respond(d.current != nil && d.ready[featureMethods])
 	case *methodAnswer:
 		d.answered(m)
 	case *methodDue:

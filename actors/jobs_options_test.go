@@ -11,6 +11,7 @@ import (
 
 	"github.com/gemello/gemello/actors"
 	"github.com/gemello/gemello/device"
+	"github.com/gemello/gemello/ingest"
 )
 
 // option puts a member into a job's document.
@@ -169,4 +170,28 @@ func TestJobsAreForgottenAfterTheirHistory(t *testing.T) {
 		t.Errorf("a job that has not ended: %+v, %v", v.Counts, err)
 	}
 	h.job("old", fmt.Sprintf(twinJob, "*")) // its name is free again
+}
+
+// TestDeviceThatCannotBeCalledHasNoIntent: it is connected and has not
+// subscribed to methods.
+func TestDeviceThatCannotBeCalledHasNoIntent(t *testing.T) {
+	h := newJobNode(t, 4)
+	defer h.stop()
+	deaf := device.Ref{Device: "d000"}
+	if err := h.node.Attach(t.Context(), deaf, actors.Attachment{ID: "s", Session: newPhone(), Check: func(*device.Identity) error { return nil }}); err != nil {
+		t.Fatal(err)
+	}
+	h.node.Presence(t.Context(), actors.Connection{Ref: deaf, Session: "s", Connected: true})
+	for i := range 3 {
+		h.answering(fmt.Sprintf("d%03d", i+1), func(m asked) (int, string) { return 200, m.payload })
+	}
+	h.job("j", `{"type":"scheduleDeviceMethod","cloudToDeviceMethod":{"methodName":"m"},"queryCondition":"*"}`)
+	h.await("j", "done with the others", func(v *device.JobView) bool { return v.Counts.Succeeded == 3 && v.Counts.Pending == 1 })
+	var row struct{ CreatedDateTimeUTC, LastUpdatedDateTimeUTC time.Time }
+	rows := h.rows("jobId = 'j' AND deviceId = 'd000'")
+	if err := json.Unmarshal([]byte(rows[0]), &row); err != nil || !row.CreatedDateTimeUTC.Equal(row.LastUpdatedDateTimeUTC) {
+		t.Errorf("a step was recorded: %s, %v", rows, err)
+	}
+	h.node.Ready(deaf, "s", ingest.FeatureMethods, true)
+	h.await("j", "calling the device once it has subscribed", func(v *device.JobView) bool { return v.Counts.Running == 1 })
 }

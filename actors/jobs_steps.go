@@ -181,6 +181,17 @@ func (r *jobRun) apply(ctx context.Context, row *partition.JobDevice) {
 // call notes the intent, calls the method and notes the outcome. Between the two
 // notes nothing is known after a crash; the call is not made again then.
 func (r *jobRun) call(ctx context.Context, row *partition.JobDevice) {
+	// A device that can't be called has no intent, which a crash would leave in
+	// doubt.
+	ready, err := r.node.callable(ctx, device.ParseRef(row.Entity))
+	switch {
+	case errors.Is(err, device.ErrNotFound), errors.Is(err, device.ErrModuleNotFound):
+		r.fail(ctx, row, "", device.ErrorName(err), err.Error())
+		return
+	case err != nil, !ready:
+		r.later(row.Entity)
+		return
+	}
 	// The token tells this call from an earlier one of the same device, whose
 	// records may come late.
 	life := r.node.jobToken()
@@ -204,9 +215,7 @@ func (r *jobRun) call(ctx context.Context, row *partition.JobDevice) {
 		r.record(ctx, row, device.StepDone, body, driver(life))
 	case errors.Is(err, device.ErrNotOnline), errors.Is(err, ErrBusy):
 		// It was not sent.
-		r.mu.Lock()
-		r.retry[row.Entity] = r.node.now().Add(jobRetry)
-		r.mu.Unlock()
+		r.later(row.Entity)
 		r.record(ctx, row, device.StepRelease, nil, driver(life))
 	case errors.Is(err, ErrUnavailable):
 		r.fail(ctx, row, life, device.JobCodeUnknown, err.Error())
@@ -215,6 +224,13 @@ func (r *jobRun) call(ctx context.Context, row *partition.JobDevice) {
 	default:
 		r.fail(ctx, row, life, device.ErrorName(err), err.Error())
 	}
+}
+
+// later has a device that is not ready tried again after a while.
+func (r *jobRun) later(entity string) {
+	r.mu.Lock()
+	r.retry[entity] = r.node.now().Add(jobRetry)
+	r.mu.Unlock()
 }
 
 func isMine(row *device.JobRow, life string) bool {

@@ -21,6 +21,11 @@ func newJobNode(t *testing.T, devices int) *jobNode {
 	t.Helper()
 	h := &jobNode{newHarness(t)}
 	h.start()
+	// The devices may all be in one partition, and jobs are in all.
+	h.eventually("all partitions", func() bool {
+		_, err := h.node.Jobs(t.Context(), actors.JobFilter{}, "", 1)
+		return err == nil
+	})
 	for i := range devices {
 		h.create(fmt.Sprintf("d%03d", i))
 	}

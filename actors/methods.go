@@ -172,6 +172,25 @@ func (q *methodQueue) stop() {
 	}
 }
 
+// canCall asks a device actor whether a method would reach the client now.
+type canCall struct{}
+
+// callable reports whether a call of a method would be sent at once. The error is
+// device.ErrNotFound, ErrModuleNotFound, or that of asking.
+func (n *Node) callable(ctx context.Context, ref device.Ref) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	answer, err := n.cluster.Request(ctx, ref.String(), &canCall{})
+	if err != nil {
+		return false, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	if yes, ok := answer.(bool); ok && yes {
+		return true, nil
+	}
+	_, err = n.identity(ctx, ref)
+	return false, err
+}
+
 // InvokeMethod has a device or module run a method and returns its answer. The errors are
 // those of MethodCall.Check, device.ErrNotFound, ErrNotOnline, ErrConnection,
 // ErrNoAnswer, ErrBadAnswer, or ErrBusy and ErrUnavailable. When ctx ends first

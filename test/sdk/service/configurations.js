@@ -49,4 +49,22 @@ row('S9', 'applyConfigurationContentOnDevice', async () => {
   await r.delete(id);
 });
 
+row('S9', 'modulesContent keeps the modules of edge devices', async () => {
+  const r = await main.registry();
+  const id = fresh('s9-deployment').toLowerCase();
+  const device = fresh('s9-edge');
+  await r.create({ deviceId: device, capabilities: { iotEdge: true } });
+  await r.addConfiguration({
+    id, schemaVersion: '1.0', labels: {}, priority: 10, targetCondition: `deviceId='${device}'`,
+    content: { modulesContent: { $edgeAgent: { 'properties.desired': { runtime: 'docker' } }, mine: { 'properties.desired.a': 1 } } },
+  });
+  await until('the modules are there', async () => (await r.getModulesOnDevice(device)).responseBody.length === 2);
+  await until('the configuration is applied', async () => (await r.getModuleTwin(device, 'mine')).responseBody.properties.desired.a === 1);
+  assert.equal((await r.getModuleTwin(device, '$edgeAgent')).responseBody.properties.desired.runtime, 'docker');
+  assert.equal((await r.getConfiguration(id)).responseBody.systemMetrics.results.appliedCount, 1);
+  await r.removeConfiguration(id);
+  await until('what it has set is removed', async () => (await r.getModuleTwin(device, 'mine')).responseBody.properties.desired.a === undefined);
+  await r.delete(device);
+});
+
 module.exports = rows;
