@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/gemello/gemello/device"
+	"github.com/gemello/gemello/device/credential"
 )
 
 // liveCommand is gemello query --live while it runs.
@@ -240,5 +241,78 @@ func TestQueryLiveAddsUpToTheQueryOverKills(t *testing.T) {
 	c.stop()
 	if code := <-c.ended; code != exitDone {
 		t.Errorf("interrupted: code %d, %s", code, c.stderr)
+	}
+}
+
+// The port that devices and services share passes events on as they come.
+func TestLiveQueryOverTheServiceInterface(t *testing.T) {
+	h := startKilledHub(t)
+	h.make(device.Ref{Device: "d1"})
+	code, stdout, stderr := shell{}.run(t, "connection-string", "--policy", "service", "--data", h.data)
+	if code != exitDone {
+		t.Fatal(stderr)
+	}
+	_, text, _ := strings.Cut(strings.TrimSpace(stdout), "SharedAccessKey=")
+	key, err := credential.ParseKey(text)
+	if err != nil {
+		t.Fatalf("%v: %s", err, stdout)
+	}
+	info, _ := h.at()
+	roots, err := clientTLS(info.CA)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots.ServerName = info.Hostnames[0]
+	service := &http.Client{Transport: &http.Transport{TLSClientConfig: roots}}
+	defer service.CloseIdleConnections()
+	ctx, cancel := context.WithTimeout(t.Context(), testWithin)
+	defer cancel()
+	ask := func(lastID string) *bufio.Scanner {
+		t.Helper()
+		r, err := http.NewRequestWithContext(ctx, "POST", "https://"+info.Listen["https"][0]+"/devices/query?api-version=2021-04-12", strings.NewReader(`{"query":"SELECT deviceId, tags.n FROM devices"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", credential.Sign(info.Hostnames[0], time.Now().Add(time.Hour), key, "service"))
+		r.Header.Set("Accept", "text/event-stream")
+		if lastID != "" {
+			r.Header.Set("Last-Event-ID", lastID)
+		}
+		resp, err := service.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { resp.Body.Close() })
+		if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "text/event-stream" {
+			t.Fatalf("%s %v", resp.Status, resp.Header)
+		}
+		return bufio.NewScanner(resp.Body)
+	}
+	until := func(s *bufio.Scanner, part string) string {
+		t.Helper()
+		for s.Scan() {
+			if strings.Contains(s.Text(), part) {
+				return s.Text()
+			}
+		}
+		t.Fatalf("the stream ends before %q: %v", part, s.Err())
+		return ""
+	}
+	s := ask("")
+	until(s, `"row":{"deviceId":"d1"}`)
+	until(s, "event: ready")
+	id := strings.TrimPrefix(until(s, "id: "), "id: ")
+	h.must("PATCH", "/twins/d1", map[string]any{"tags": map[string]any{"n": 1}}, nil)
+	until(s, "event: changed")
+	until(s, `"row":{"deviceId":"d1","n":1}`)
+	// Another reader that resumes from before the change is told of it, and nothing else.
+	s = ask(id)
+	for s.Scan() && s.Text() != "event: ready" {
+		if strings.HasPrefix(s.Text(), "event: ") && s.Text() != "event: added" {
+			t.Errorf("a resume begins with %s", s.Text())
+		}
+		if strings.HasPrefix(s.Text(), "data: ") && !strings.Contains(s.Text(), `"n":1`) {
+			t.Errorf("a resume tells %s", s.Text())
+		}
 	}
 }
