@@ -17,10 +17,10 @@ import (
 type Moves interface {
 	// Partitions is how many parts the registry has.
 	Partitions() int32
-	// Documents returns up to limit devices of one part in the order of their
-	// ids, from the first id above after on. Fewer than limit means that there
-	// are no more.
-	Documents(ctx context.Context, partition int32, after string, limit int) ([]device.Document, error)
+	// Documents returns up to limit devices and modules of one part in the order of
+	// their ids, from the first above after on; a device comes before its modules.
+	// Fewer than limit means that there are no more.
+	Documents(ctx context.Context, partition int32, after device.Ref, limit int) ([]device.Document, error)
 	// PatchReported merges a patch into reported properties on the device's
 	// behalf and returns when it is applied.
 	PatchReported(ctx context.Context, ref device.Ref, patch []byte, a device.Audit) error
@@ -34,13 +34,15 @@ const (
 	exportPage = 250
 )
 
-// exportLine is a device as the cloud's export job writes it (azure-iot-wire
-// 5.7), with its reported properties beside.
+// exportLine is a device or module as the cloud's export job writes it
+// (azure-iot-wire 5.7), with its reported properties beside.
 type exportLine struct {
 	ID             string             `json:"id"`
+	ModuleID       string             `json:"moduleId,omitempty"`
+	ManagedBy      string             `json:"managedBy,omitempty"`
 	ETag           string             `json:"eTag"`
 	ImportMode     string             `json:"importMode"`
-	Status         string             `json:"status"`
+	Status         string             `json:"status,omitempty"` // modules have none
 	StatusReason   *string            `json:"statusReason"`
 	Authentication authenticationJSON `json:"authentication"`
 	TwinETag       string             `json:"twinETag"`
@@ -65,15 +67,19 @@ func exportOf(s *credential.Sealer, d *device.Document, keys bool) ([]byte, erro
 		e.Authentication.SymmetricKey = keysJSON{}
 	}
 	t := &d.Twin
+	module := d.Identity.ModuleID
+	if module != "" {
+		e.Status = ""
+	}
 	return marshal(exportLine{
-		ID: e.DeviceID, ETag: e.ETag, ImportMode: "create", Status: e.Status, StatusReason: e.StatusReason,
+		ID: e.DeviceID, ModuleID: module, ManagedBy: d.Identity.ManagedBy, ETag: e.ETag, ImportMode: "create", Status: e.Status, StatusReason: e.StatusReason,
 		Authentication: e.Authentication, TwinETag: t.ETag(), Tags: t.Tags.AppendDocument(nil),
 		Properties:   exportProperties{t.Desired.AppendDocument(nil), t.Reported.AppendDocument(nil)},
 		Capabilities: e.Capabilities, DeviceScope: e.DeviceScope, ParentScopes: e.ParentScopes,
 	}), nil
 }
 
-// exportDevices streams all devices, one import record a line, partition by
+// exportDevices streams all devices and their modules, one import record a line, partition by
 // partition. An error after the first line is the last line.
 func (a *Admin) exportDevices(_ context.Context, c *call) error {
 	keys := true
@@ -105,7 +111,7 @@ func (a *Admin) beginMove() (done func(), err error) {
 
 func (a *Admin) export(ctx context.Context, keys bool, line func([]byte) error) error {
 	for p := range a.o.Moves.Partitions() {
-		after := ""
+		after := device.Ref{}
 		for {
 			var page []device.Document
 			err := a.patiently(ctx, func(ctx context.Context) (err error) {
@@ -127,7 +133,7 @@ func (a *Admin) export(ctx context.Context, keys bool, line func([]byte) error) 
 			if len(page) < exportPage {
 				break
 			}
-			after = page[len(page)-1].Identity.DeviceID
+			after = page[len(page)-1].Identity.Ref()
 		}
 	}
 	return nil

@@ -344,7 +344,7 @@ func (r *importRun) same(record *importRecord, have *device.Identity) (bool, err
 		return false, err
 	}
 	w := &change.Wanted
-	if w.Status != have.Status || w.StatusReason != have.StatusReason || w.Auth.Type != have.Auth.Type || w.IoTEdge != have.IoTEdge ||
+	if w.ManagedBy != have.ManagedBy || w.Status != have.Status || w.StatusReason != have.StatusReason || w.Auth.Type != have.Auth.Type || w.IoTEdge != have.IoTEdge ||
 		!strings.EqualFold(w.Auth.PrimaryThumbprint, have.Auth.PrimaryThumbprint) ||
 		!strings.EqualFold(w.Auth.SecondaryThumbprint, have.Auth.SecondaryThumbprint) ||
 		w.DeviceScope != "" && w.DeviceScope != have.DeviceScope ||

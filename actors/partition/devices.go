@@ -482,6 +482,12 @@ func (d *Devices) List(after string, limit int) ([]Device, error) {
 	return d.cache.list(after, limit, isDevice)
 }
 
+// ListEntities is List for devices and modules whose keys lie above after: those
+// of a device come right behind it.
+func (d *Devices) ListEntities(after device.Ref, limit int) ([]Device, error) {
+	return d.cache.list(after.Key(), limit, func(string) bool { return true })
+}
+
 // count keeps the statistics, which are of devices alone.
 func (d *Devices) count(e *device.Entry, by int64) {
 	if e.Identity.ModuleID != "" {

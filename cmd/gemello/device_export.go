@@ -15,7 +15,7 @@ import (
 func newDeviceExportCmd(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "export [FILE]",
-		Short: "Write all devices with keys and twins, one JSON a line, in the form of Azure's export job",
+		Short: "Write all devices and modules with keys and twins, one JSON a line, in the form of Azure's export job",
 		Args:  cobra.MaximumNArgs(1),
 	}
 	f := addAdminFlags(a, cmd)
@@ -37,14 +37,14 @@ func newDeviceExportCmd(a *app) *cobra.Command {
 			if f.json {
 				return f.printJSON(map[string]any{"exported": n, "file": args[0]})
 			}
-			_, err = fmt.Fprintf(a.stdout, "exported %d devices\n", n)
+			_, err = fmt.Fprintf(a.stdout, "exported %d devices and modules\n", n)
 			return err
 		})
 	}
 	return cmd
 }
 
-// export copies the node's export and counts the devices.
+// export copies the node's export and counts its lines.
 func (c *adminClient) export(ctx context.Context, keys bool, out io.Writer) (int, error) {
 	q := url.Values{}
 	if !keys {

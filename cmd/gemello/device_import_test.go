@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"runtime"
 	"strings"
 	"testing"
@@ -238,4 +239,60 @@ func BenchmarkImport(b *testing.B) {
 		b.Fatal(stderr)
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "devices/s")
+}
+
+// Modules move with their device: identity, keys, twin and who manages them.
+func TestModulesMoveBetweenHubs(t *testing.T) {
+	from := startTestNode(t, filepath.Join(t.TempDir(), "from"))
+	const line = `{"id":"d%d","moduleId":"m%d","importMode":"create","managedBy":"fleet","authentication":{"type":"sas","symmetricKey":{"primaryKey":"` + movedKey + `","secondaryKey":"` + movedKey + `"}},` +
+		`"tags":{"n":%d},"properties":{"desired":{"rate":5},"reported":{"fw":"1"}}}` + "\n"
+	var lines strings.Builder
+	for d := range 3 {
+		fmt.Fprintf(&lines, `{"id":"d%d","status":"enabled"}`+"\n", d)
+		for m := range 2 {
+			fmt.Fprintf(&lines, line, d, m, d*10+m)
+		}
+	}
+	lines.WriteString(`{"id":"nobody","moduleId":"m0"}` + "\n")
+	if code, stdout, stderr := from.run(t, lines.String(), "device", "import"); code != exitFailed || !strings.Contains(stdout+stderr, "nobody") {
+		t.Fatalf("code %d, stdout %q, stderr %q", code, stdout, stderr)
+	}
+	byRef := func(text string) map[string]map[string]any {
+		t.Helper()
+		out, device := map[string]map[string]any{}, ""
+		for l := range strings.Lines(text) {
+			var e map[string]any
+			if err := json.Unmarshal([]byte(l), &e); err != nil {
+				t.Fatalf("%s: %v", l, err)
+			}
+			id, _ := e["id"].(string)
+			if m, ok := e["moduleId"].(string); !ok {
+				device = id
+			} else if id += "/" + m; !strings.HasPrefix(id, device+"/") {
+				t.Errorf("%s comes behind device %q", id, device)
+			}
+			delete(e, "eTag")
+			delete(e, "twinETag")
+			out[id] = e
+		}
+		return out
+	}
+	first := from.must(t, "device", "export")
+	moved := byRef(first)
+	m := moved["d2/m1"]
+	if len(moved) != 9 || m == nil || m["managedBy"] != "fleet" || m["status"] != nil || fmt.Sprint(m["tags"], m["properties"]) != "map[n:21] map[desired:map[rate:5] reported:map[fw:1]]" {
+		t.Fatalf("exported %s", first)
+	}
+	to := startTestNode(t, filepath.Join(t.TempDir(), "to"))
+	for _, want := range []string{"imported 9 devices, 0 unchanged, 0 failed\n", "imported 0 devices, 9 unchanged, 0 failed\n"} {
+		if code, stdout, stderr := to.run(t, first, "device", "import"); code != exitDone || stdout != want {
+			t.Fatalf("code %d, stdout %q, want %q, stderr %q", code, stdout, want, stderr)
+		}
+	}
+	if got := byRef(to.must(t, "device", "export")); !reflect.DeepEqual(got, moved) {
+		t.Errorf("moved\n%v\nwere\n%v", got, moved)
+	}
+	if cs := to.must(t, "connection-string", "--device", "d1", "--module", "m0"); !strings.Contains(cs, movedKey) {
+		t.Errorf("a module that moved has another key: %s", cs)
+	}
 }

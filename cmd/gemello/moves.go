@@ -15,7 +15,7 @@ var _ api.Moves = movesAdapter{}
 
 func (m movesAdapter) Partitions() int32 { return m.node.Partitions() }
 
-func (m movesAdapter) Documents(ctx context.Context, partition int32, after string, limit int) ([]device.Document, error) {
+func (m movesAdapter) Documents(ctx context.Context, partition int32, after device.Ref, limit int) ([]device.Document, error) {
 	docs, err := m.node.Documents(ctx, partition, after, limit)
 	return docs, apiError(err)
 }
