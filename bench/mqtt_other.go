@@ -22,3 +22,8 @@ func Twin(context.Context, TwinOptions, io.Writer) error {
 func Methods(context.Context, MethodsOptions, io.Writer) error {
 	return errors.New("bench methods runs on Linux only")
 }
+
+// Flood needs epoll and /proc.
+func Flood(context.Context, FloodOptions, io.Writer) error {
+	return errors.New("bench flood runs on Linux only")
+}

@@ -36,6 +36,7 @@ type conn struct {
 	expiry  uint32  // seconds that the session lives on, as granted
 	keep    *uint32 // the same from DISCONNECT
 	polite  bool    // the client said goodbye: no will
+	strays  int     // answers to no method since the last that was called
 
 	lastSeen   atomic.Int64 // server clock of the last read
 	busy       atomic.Bool  // the reader works or waits for the hub, not for the client

@@ -17,6 +17,10 @@ type methodCalls struct {
 // maxMethodCalls is above what the hub keeps in flight for one device.
 const maxMethodCalls = 128
 
+// maxStrays is how many answers to no call a client may send in a row: a few come
+// too late, and more take the time of others.
+const maxStrays = 256
+
 func (m *methodCalls) add(rid string) {
 	m.rids[m.next] = rid
 	m.next = (m.next + 1) % len(m.rids)
@@ -102,8 +106,12 @@ func (c *conn) methodResponse(rid string, status []byte, p publication) error {
 	c.mu.Unlock()
 	if !asked {
 		c.s.metrics.refuse("unexpected_method_response")
+		if c.strays++; c.strays > maxStrays {
+			return errStrays
+		}
 		return nil
 	}
+	c.strays = 0
 	n, err := strconv.ParseInt(string(status), 10, 32)
 	if err != nil {
 		// The caller learns that the answer is unfit: no JSON is empty of tokens.

@@ -140,7 +140,7 @@ func TestFloodOfMethodAnswersStopsAtItsConnection(t *testing.T) {
 	c.subscribeQoS(0, methodFilter)
 	l.session.Method("asked", "m", nil)
 	c.received()
-	const flood = 1000
+	const flood = maxStrays - 1
 	for i := range flood {
 		c.publish(0, fmt.Sprintf("%s200/?$rid=%d", resTopic, i), 0, "{}")
 	}
@@ -156,6 +156,14 @@ func TestFloodOfMethodAnswersStopsAtItsConnection(t *testing.T) {
 	}
 	if got := f.metric("refused_total", "unexpected_method_response"); got != flood+2 {
 		t.Errorf("%v counted", got)
+	}
+	// An answer that was asked for has made room for as many more; then it is over.
+	for i := range maxStrays {
+		c.publish(0, fmt.Sprintf("%s200/?$rid=%d", resTopic, i), 0, "{}")
+	}
+	c.closed()
+	if got := f.metric("refused_total", "method_response_flood"); got != 1 {
+		t.Errorf("%v connections ended for it", got)
 	}
 }
 

@@ -72,6 +72,7 @@ var (
 	errTopicSize    = &breach{ingest.ReasonTooLarge, codeQuota, "topic_too_large"}
 	errBag          = &breach{ingest.ReasonProtocol, codePayloadFormat, "bad_properties"}
 	errRefused      = &breach{ingest.ReasonProtocol, codePayloadFormat, "refused_by_hub"}
+	errStrays       = &breach{ingest.ReasonProtocol, codeQuota, "method_response_flood"}
 	errSlow         = &breach{ingest.ReasonSlow, codeQuota, "slow_reader"}
 	errHubBusy      = &breach{ingest.ReasonBusy, codeBusy, "hub_unavailable"}
 )
