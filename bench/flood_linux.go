@@ -46,7 +46,7 @@ func Flood(ctx context.Context, o FloodOptions, out io.Writer) error {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			alone, err := load.round(node, clients, o.Rate, out)
+			alone, err := load.round(ctx, node, clients, o.Rate, out)
 			if err != nil {
 				return fmt.Errorf("alone: %w", err)
 			}
@@ -54,7 +54,7 @@ func Flood(ctx context.Context, o FloodOptions, out io.Writer) error {
 			misbehaving, stop := context.WithCancel(ctx)
 			var wg sync.WaitGroup
 			wg.Go(func() { b.run(misbehaving, kind) })
-			both, err := load.round(node, clients, o.Rate, out)
+			both, err := load.round(ctx, node, clients, o.Rate, out)
 			stop()
 			wg.Wait()
 			if err != nil {
