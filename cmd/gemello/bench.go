@@ -17,7 +17,7 @@ func newBenchCmd(a *app) *cobra.Command {
 	return commandGroup("bench", "Measure this machine: workloads that print Go benchmark lines",
 		a.newBenchHoppingCmd(), a.newBenchMQTTCmd(), a.newBenchIdleCmd(), a.newBenchLogCmd(), a.newBenchLogSizeCmd(),
 		a.newBenchOverlapCmd(), a.newBenchMemoryCmd(), a.newBenchIsolationCmd(), a.newBenchTwinCmd(), a.newBenchMethodsCmd(),
-		a.newBenchRegistryCmd(), a.newBenchFloodCmd())
+		a.newBenchRegistryCmd(), a.newBenchFloodCmd(), a.newBenchQueryCmd())
 }
 
 func (a *app) newBenchHoppingCmd() *cobra.Command {
