@@ -474,9 +474,6 @@ func (d *Devices) changelog(e *Effects, topic uint32, key string, doc *Device, v
 // Get returns the document of a device or module, or nil when there is none.
 func (d *Devices) Get(ref device.Ref) (*Device, error) { return d.cache.get(ref.Key()) }
 
-// Statistics counts this partition's devices.
-func (d *Devices) Statistics() device.Statistics { return d.counts }
-
 // List returns up to limit devices with ids above after, in order of id.
 func (d *Devices) List(after string, limit int) ([]Device, error) {
 	return d.cache.list(after, limit, isDevice)
@@ -486,22 +483,6 @@ func (d *Devices) List(after string, limit int) ([]Device, error) {
 // of a device come right behind it.
 func (d *Devices) ListEntities(after device.Ref, limit int) ([]Device, error) {
 	return d.cache.list(after.Key(), limit, func(string) bool { return true })
-}
-
-// count keeps the statistics, which are of devices alone.
-func (d *Devices) count(e *device.Entry, by int64) {
-	if e.Identity.ModuleID != "" {
-		return
-	}
-	d.counts.Total += by
-	if e.Identity.Status == device.Enabled {
-		d.counts.Enabled += by
-	} else {
-		d.counts.Disabled += by
-	}
-	if e.Presence.Connected {
-		d.counts.Connected += by
-	}
 }
 
 // Close does nothing: the core holds no budget.
@@ -551,15 +532,6 @@ func (d *Devices) Save(b windows.Batch) error {
 	b.Set(countsKey, appendCounts(nil, &d.counts))
 	d.unsaved = 0
 	return nil
-}
-
-func (d *Devices) loadCounts() error {
-	v, err := d.o.State.Get(countsKey)
-	if err != nil || v == nil {
-		return err
-	}
-	d.counts, err = decodeCounts(v)
-	return err
 }
 
 // Restore takes one record of the state topic while a lost store is rebuilt: a
