@@ -18,7 +18,7 @@ type TwinOptions struct {
 	Dir         string        // where data lies; empty: the system's temporary directory
 	Host        string        // loopback address of the node; empty: 127.0.0.1
 	Connections int           // 0: 1,000
-	Window      int           // patches or messages in flight a connection; 0: 4
+	Window      int           // patches or messages in flight a connection; 0: 8
 	Patch       int           // bytes; 0: 200
 	Payload     int           // bytes of a message of telemetry; 0: 110
 	Readers     int           // connections that read twins; 0: 32
@@ -32,7 +32,7 @@ type TwinOptions struct {
 func (o TwinOptions) ensureDefaults() TwinOptions {
 	orDefault(&o.Host, "127.0.0.1")
 	orDefault(&o.Connections, 1000)
-	orDefault(&o.Window, 4)
+	orDefault(&o.Window, 8)
 	orDefault(&o.Patch, 200)
 	orDefault(&o.Payload, 110)
 	orDefault(&o.Readers, 32)

@@ -26,7 +26,7 @@ func (a *app) newBenchTwinCmd() *cobra.Command {
 	f.IntVar(&bulk, "bulk", 0, "instead append so many patches to the device log itself, a round")
 	f.StringArrayVar(&logArgs, "log-arg", nil, "with --bulk: further argument of gemello log")
 	f.IntVar(&o.Connections, "devices", 1000, "devices, each with a connection")
-	f.IntVar(&o.Window, "window", 4, "patches or messages in flight a client")
+	f.IntVar(&o.Window, "window", 8, "patches or messages in flight a client, at most the 10 that a node lets it have")
 	f.IntVar(&o.Patch, "patch", 200, "bytes of a patch")
 	f.IntVar(&o.Payload, "payload", 110, "bytes of a message of telemetry")
 	f.IntVar(&o.Readers, "readers", 32, "connections that read twins")
