@@ -137,9 +137,8 @@ func TestRoutesLoseAndDoubleNothingAtACrash(t *testing.T) {
 	}
 }
 
-// What is sent before a change of the routes is acknowledged goes by the old ones
-// or the new, to one place; what is sent after it by the new. A crash in between
-// changes nothing.
+// What is sent before a change of the routes goes by the old ones or the new, to one
+// place; what is sent after it never by the old. A crash in between changes nothing.
 func TestAChangeOfRoutesSplitsTheLogOnce(t *testing.T) {
 	r := newRouted(t)
 	dir := t.TempDir()
@@ -178,9 +177,10 @@ func TestAChangeOfRoutesSplitsTheLogOnce(t *testing.T) {
 		return len(where) == (rounds+1)*each
 	})
 	for number, topics := range where {
+		// Cores that were away may come to it under later routes, never under earlier
+		// ones.
 		round := number / each
-		old, next := fmt.Sprint("t", round), fmt.Sprint("t", min(round+1, rounds))
-		if len(topics) != 1 || topics[0] != old && topics[0] != next {
+		if len(topics) != 1 || topics[0] < fmt.Sprint("t", round) {
 			t.Errorf("message %d of round %d is in %v", number, round, topics)
 		}
 	}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -36,5 +37,75 @@ func TestACommandOfTheAdminAPI(t *testing.T) {
 		} else if err == nil && (got.Bag != c.bag || got.Size != c.size) {
 			t.Errorf("%s: %q of %d bytes, want %q of %d", name, got.Bag, got.Size, c.bag, c.size)
 		}
+	}
+}
+
+// queues keeps commands by whom they are for.
+type queues struct {
+	sent  []device.NewCommand
+	purge []device.Ref
+}
+
+func (q *queues) SendCommand(_ context.Context, c device.NewCommand) (int64, error) {
+	if len(q.sent) >= 3 {
+		return 0, device.ErrQueueFull
+	}
+	q.sent = append(q.sent, c)
+	return int64(len(q.sent)), nil
+}
+
+func (q *queues) Commands(_ context.Context, ref device.Ref) (list []device.Command, err error) {
+	for i := range q.sent {
+		if q.sent[i].Ref() == ref {
+			list = append(list, device.Command{Sequence: int64(i + 1), MessageID: q.sent[i].MessageID, Lock: q.sent[i].MessageID})
+		}
+	}
+	return list, nil
+}
+
+func (q *queues) PurgeCommands(_ context.Context, ref device.Ref, _ device.Audit) (int, error) {
+	q.purge = append(q.purge, ref)
+	return 7, nil
+}
+
+func (q *queues) ReceiveFeedback(context.Context, device.Audit) (*device.FeedbackBatch, error) {
+	return nil, nil
+}
+
+func (q *queues) SettleFeedback(context.Context, string, device.Outcome, device.Audit) error {
+	return device.ErrLockLost
+}
+
+func TestCommandsOfDevicesAndModulesAreManaged(t *testing.T) {
+	q := &queues{}
+	b := newAdminBench(t, func(o *AdminOptions) { o.Commands = q })
+	for _, tt := range []struct {
+		method, path, body string
+		status             int
+		says               string
+	}{
+		{"POST", "/devices/d1/commands", `{"body":"x"}`, 201, `"sequenceNumber":1`},
+		{"POST", "/devices/d1/modules/m1/commands", `{"body":"x","messageId":"m"}`, 201, `"sequenceNumber":2`},
+		{"POST", "/devices/d1/commands", `{"body":"x","ack":"loud"}`, 400, "loud"},
+		{"POST", "/devices/d1/modules/%2F/commands", `{"body":"x"}`, 400, "ArgumentInvalid"},
+		{"POST", "/devices/d1/commands", `{"body":"y"}`, 201, ""},
+		{"POST", "/devices/d1/commands", `{"body":"z"}`, 403, "DeviceMaximumQueueDepthExceeded"},
+		{"GET", "/devices/d1/commands", "", 200, `"state":"enqueued"`},
+		{"GET", "/devices/d1/modules/m1/commands", "", 200, `"state":"invisible"`},
+		{"GET", "/devices/d1/modules/m2/commands", "", 200, `{"commands":[]}`},
+		{"DELETE", "/devices/d1/commands", "", 200, `{"totalMessagesPurged":7,"deviceId":"d1","moduleId":null}`},
+		{"DELETE", "/devices/d1/modules/m1/commands", "", 200, `{"totalMessagesPurged":7,"deviceId":"d1","moduleId":"m1"}`},
+		{"PUT", "/devices/d1/modules/m1/commands", "{}", 405, ""},
+	} {
+		w := b.call(tt.method, "/api/v1"+tt.path, tt.body)
+		if w.Code != tt.status || !strings.Contains(w.Body.String(), tt.says) {
+			t.Errorf("%s %s %s: %d %s, want %d %s", tt.method, tt.path, tt.body, w.Code, w.Body, tt.status, tt.says)
+		}
+	}
+	if len(q.sent) != 3 || q.sent[1].Ref() != (device.Ref{Device: "d1", Module: "m1"}) || q.sent[1].Audit.Actor != "admin" {
+		t.Errorf("sent %+v", q.sent)
+	}
+	if len(q.purge) != 2 || q.purge[1] != q.sent[1].Ref() {
+		t.Errorf("purged %v", q.purge)
 	}
 }
