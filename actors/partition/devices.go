@@ -39,6 +39,7 @@ type Devices struct {
 	shelf      shelf
 	configs    configurations
 	indexes    indexes
+	active     activity
 	jobs       map[string]*device.Job // some of the jobs that have devices here, as they were made
 	touched    []string               // keys of entities changed since the last Take, in order of change
 	isTouched  map[string]bool        // the same as a set
@@ -58,7 +59,7 @@ func NewDevices(o DevicesOptions, position int64) (*Devices, error) {
 	d := &Devices{
 		o: o, position: position, arrival: windows.Unset,
 		cache: newDocuments(o.State, o.CacheItems), contents: newContents(o.State), isTouched: map[string]bool{}, effects: &Effects{},
-		router: newRouter(o.Routing), shelf: newShelf(o.State), jobs: map[string]*device.Job{},
+		router: newRouter(o.Routing), shelf: newShelf(o.State), jobs: map[string]*device.Job{}, active: activity{},
 	}
 	if err := d.loadCounts(); err != nil {
 		return nil, err
@@ -395,6 +396,7 @@ func (d *Devices) at(r *Record) device.Position {
 // put keeps the document, nil for deleted, and marks it for the changelog.
 func (d *Devices) put(key string, doc *Device) {
 	d.cache.put(key, doc)
+	delete(d.active, key)
 	d.changes.put(key, doc, d.position)
 	d.schedule(key, doc)
 	if !d.isTouched[key] {

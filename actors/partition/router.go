@@ -136,6 +136,9 @@ func (r *router) report() RoutingFigures {
 
 // telemetry routes what a device sent.
 func (d *Devices) telemetry(r *Record) error {
+	if err := d.noteActivity(r); err != nil {
+		return err
+	}
 	if d.suppressed {
 		return nil // its copies were committed already, and nothing else comes of it
 	}
