@@ -24,7 +24,7 @@ const burst = 4096
 // loop feeds the core until an error or the end of ctx.
 func (t *term) loop(ctx context.Context) error {
 	o := t.node.options
-	commit := time.NewTicker(o.CommitEvery)
+	commit := time.NewTicker(t.phase())
 	defer commit.Stop()
 	idle := time.NewTicker(o.IdleTick)
 	defer idle.Stop()
@@ -58,6 +58,7 @@ func (t *term) loop(ctx context.Context) error {
 				return err
 			}
 		case <-commit.C:
+			commit.Reset(o.CommitEvery)
 			if err := t.maybeCommit(ctx); err != nil {
 				return err
 			}
@@ -67,6 +68,13 @@ func (t *term) loop(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+// phase is when in the period of commits this core's turn comes: if all committed
+// at the same moment, devices would wait for their answers meanwhile.
+func (t *term) phase() time.Duration {
+	n := time.Duration(t.node.options.Partitions)
+	return t.node.options.CommitEvery * (time.Duration(t.partition)%n + 1) / n
 }
 
 // answerable are the requests that wait, nil while there are none that may be

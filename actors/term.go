@@ -197,7 +197,7 @@ func (t *term) recover(ctx context.Context) error {
 		return fmt.Errorf("restore %s: %w", t.name, err)
 	}
 	t.core = c
-	t.lastFlush, t.lastCommit = n.now(), n.now()
+	t.lastFlush, t.lastCommit = n.now(), n.now().Add(t.phase()-n.options.CommitEvery)
 	t.host.flushed.Store(from)
 	if r.checkpoint == nil {
 		return nil
