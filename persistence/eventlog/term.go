@@ -39,6 +39,7 @@ type Term struct {
 	timeout time.Duration
 	cl      *kgo.Client
 	metrics *metrics
+	known   known // Commit's own
 
 	mu     sync.Mutex // guards closed
 	closed bool
@@ -83,7 +84,7 @@ func (l *Log) NewTerm(ctx context.Context, transactionalID string, o TermOptions
 		return nil, fmt.Errorf("begin term %s: %w", transactionalID, err)
 	}
 	l.metrics.terms.Inc()
-	return &Term{id: transactionalID, timeout: timeout, cl: cl, metrics: l.metrics}, nil
+	return &Term{id: transactionalID, timeout: timeout, cl: cl, metrics: l.metrics, known: known{}}, nil
 }
 
 const termMaxRecords = 4 << 20
@@ -158,6 +159,9 @@ func (t *Term) commit(ctx context.Context, records []Record) error {
 	}
 	if err := p.worst(); err != nil {
 		return fail("produce", err)
+	}
+	if err := t.known.await(ctx, records, t.cl.PartitionLeader); err != nil {
+		return fail("end", err)
 	}
 	if err := t.cl.EndTransaction(ctx, kgo.TryCommit); err != nil {
 		return fail("end", err)

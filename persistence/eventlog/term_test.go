@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -31,6 +32,34 @@ func TestCommitIsVisibleWithTheOffsetsItReported(t *testing.T) {
 			}
 		}
 	}
+}
+
+// The client learns of a topic while the first records for it are on their way,
+// and must not take a transaction for empty that has some.
+func TestFirstCommitToATopicIsCommitted(t *testing.T) {
+	u := newLog(t)
+	const terms, rounds = 8, 4
+	var all sync.WaitGroup
+	for n := range terms {
+		out := u.topic(t, fmt.Sprint("out", n), eventlog.TopicSpec{})
+		all.Go(func() {
+			for round := range rounds {
+				term := u.term(t, fmt.Sprint("core", n))
+				if err := term.Commit(within(t), []eventlog.Record{record(out, 0, "a", "1")}); err != nil {
+					t.Error(err)
+					return
+				}
+				stable, err := u.Stable(within(t), out)
+				// Each commit is one record and one control record.
+				if want := int64(2 * (round + 1)); err != nil || stable[0] != want {
+					t.Errorf("after commit %d of %s the last stable offset is %d, %v; want %d", round, out, stable[0], err, want)
+					return
+				}
+				term.Close()
+			}
+		})
+	}
+	all.Wait()
 }
 
 func TestOlderTermIsFencedAndWhatItLeftOpenStaysInvisible(t *testing.T) {
