@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"sync"
 )
 
@@ -16,16 +15,11 @@ func Flood(ctx context.Context, o FloodOptions, out io.Writer) error {
 	if err := knownKinds(o.Kinds); err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp(o.Dir, "gemello-bench-")
+	node, _, end, err := freshNode(ctx, o.Binary, o.Dir, o.Host, o.ServeArgs...)
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
-	node, err := startNode(ctx, o.Binary, dir, o.Host, o.ServeArgs...)
-	if err != nil {
-		return err
-	}
-	defer node.stop()
+	defer end()
 	clients, err := node.createDevices(ctx, "bench", o.Connections)
 	if err != nil {
 		return err
@@ -35,10 +29,7 @@ func Flood(ctx context.Context, o FloodOptions, out io.Writer) error {
 		return err
 	}
 	twin := TwinOptions{Connections: o.Connections, Warm: o.Warm, Measured: o.Measured}.ensureDefaults()
-	load := &patchLoad{o: &twin, versions: make([]int64, len(clients)), sent: make([]int64, len(clients)*twin.Window)}
-	for i := range load.versions {
-		load.versions[i] = 1
-	}
+	load := newPatchLoad(&twin, len(clients))
 	for _, kind := range o.Kinds {
 		var quiet, beside []float64
 		acts := int64(0)

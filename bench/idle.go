@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"strings"
 	"time"
 
@@ -42,16 +41,11 @@ func Idle(ctx context.Context, o IdleOptions, out io.Writer) error {
 // idleOnce starts a node of its own, so that no run leaves something behind for
 // the next.
 func idleOnce(ctx context.Context, o *IdleOptions, secure bool, out io.Writer) error {
-	dir, err := os.MkdirTemp(o.Dir, "gemello-bench-")
+	node, _, end, err := freshNode(ctx, o.Binary, o.Dir, o.Host, o.ServeArgs...)
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
-	node, err := startNode(ctx, o.Binary, dir, o.Host, o.ServeArgs...)
-	if err != nil {
-		return err
-	}
-	defer node.stop()
+	defer end()
 	clients, err := node.createDevices(ctx, "idle", o.Connections)
 	if err != nil {
 		return err

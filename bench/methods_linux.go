@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 )
 
@@ -14,16 +13,11 @@ import (
 // many are answered and what a round trip takes: from caller to device and back.
 func Methods(ctx context.Context, o MethodsOptions, out io.Writer) error {
 	o = o.ensureDefaults()
-	dir, err := os.MkdirTemp(o.Dir, "gemello-bench-")
+	node, _, end, err := freshNode(ctx, o.Binary, o.Dir, o.Host, o.ServeArgs...)
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
-	node, err := startNode(ctx, o.Binary, dir, o.Host, o.ServeArgs...)
-	if err != nil {
-		return err
-	}
-	defer node.stop()
+	defer end()
 	clients, err := node.createDevices(ctx, "bench", o.Connections)
 	if err != nil {
 		return err

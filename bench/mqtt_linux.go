@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"time"
 )
 
@@ -16,16 +15,11 @@ func MQTT(ctx context.Context, o MQTTOptions, out io.Writer) error {
 	if o.Floor {
 		return mqttFloor(&o, out)
 	}
-	dir, err := os.MkdirTemp(o.Dir, "gemello-bench-")
+	node, dir, end, err := freshNode(ctx, o.Binary, o.Dir, o.Host, o.ServeArgs...)
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
-	node, err := startNode(ctx, o.Binary, dir, o.Host, o.ServeArgs...)
-	if err != nil {
-		return err
-	}
-	defer node.stop()
+	defer end()
 	clients, err := node.createDevices(ctx, "bench", o.Connections)
 	if err != nil {
 		return err

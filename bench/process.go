@@ -180,6 +180,21 @@ func (p *process) kill() {
 	<-p.exited
 }
 
+// freshNode starts a node on a new directory under parent, the system's temporary
+// one if that is empty. end stops the node and removes the directory.
+func freshNode(ctx context.Context, binary, parent, host string, args ...string) (n *nodeProcess, dir string, end func(), err error) {
+	if dir, err = os.MkdirTemp(parent, "gemello-bench-"); err != nil {
+		return nil, "", nil, err
+	}
+	if n, err = startNode(ctx, binary, dir, host, args...); err != nil {
+		return nil, "", nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	return n, dir, func() {
+		n.stop()
+		os.RemoveAll(dir)
+	}, nil
+}
+
 // startNode starts binary with a node whose listeners take free ports of host.
 // What an earlier node has left in dir is its data.
 func startNode(ctx context.Context, binary, dir, host string, args ...string) (*nodeProcess, error) {

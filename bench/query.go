@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 )
@@ -31,16 +30,11 @@ func Query(ctx context.Context, o QueryOptions, out io.Writer) error {
 	orDefault(&o.Devices, 100_000)
 	orDefault(&o.Scans, 10)
 	orDefault(&o.Queries, 2000)
-	dir, err := os.MkdirTemp(o.Dir, "gemello-bench-")
+	node, _, end, err := freshNode(ctx, o.Binary, o.Dir, o.Host, o.ServeArgs...)
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
-	node, err := startNode(ctx, o.Binary, dir, o.Host, o.ServeArgs...)
-	if err != nil {
-		return err
-	}
-	defer node.stop()
+	defer end()
 	q := &queryRun{QueryOptions: o, node: node, out: out}
 	ids := make([]string, o.Devices)
 	for i := range ids {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"runtime"
 	"strconv"
 	"time"
@@ -19,25 +18,17 @@ const reportedNext = "$iothub/twin/PATCH/properties/reported/?$rid="
 // applied. Every answer must carry the version after the one before.
 func Twin(ctx context.Context, o TwinOptions, out io.Writer) error {
 	o = o.ensureDefaults()
-	dir, err := os.MkdirTemp(o.Dir, "gemello-bench-")
+	node, dir, end, err := freshNode(ctx, o.Binary, o.Dir, o.Host, o.ServeArgs...)
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
-	node, err := startNode(ctx, o.Binary, dir, o.Host, o.ServeArgs...)
-	if err != nil {
-		return err
-	}
-	defer node.stop()
+	defer end()
 	clients, err := node.createDevices(ctx, "bench", o.Connections)
 	if err != nil {
 		return err
 	}
 	r := &twinRun{o: &o, node: node, clients: clients, out: out}
-	r.load = &patchLoad{o: &o, versions: make([]int64, len(clients)), sent: make([]int64, len(clients)*o.Window)}
-	for i := range r.load.versions {
-		r.load.versions[i] = 1
-	}
+	r.load = newPatchLoad(&o, len(clients))
 	// Both as bench mqtt measures them, but for connections and window of the
 	// second.
 	alone := min(len(clients), MQTTOptions{}.ensureDefaults().Connections)
@@ -149,6 +140,15 @@ type patchLoad struct {
 	x        *exchange
 	pad      []byte
 	scratch  []byte
+}
+
+// newPatchLoad is for devices whose twins were never reported.
+func newPatchLoad(o *TwinOptions, devices int) *patchLoad {
+	l := &patchLoad{o: o, versions: make([]int64, devices), sent: make([]int64, devices*o.Window)}
+	for i := range l.versions {
+		l.versions[i] = 1
+	}
+	return l
 }
 
 // round measures once: as fast as answers come, or at a rate in patches a second.
