@@ -6,9 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -35,17 +32,7 @@ type jobRig struct {
 func newJobRig(t *testing.T) *jobRig {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute+time.Duration(*jobDevices)*100*time.Millisecond)
-	o := &Options{Dir: t.TempDir(), Binary: filepath.Join(t.TempDir(), "gemello")}
-	build := exec.CommandContext(ctx, "go", "build", "-o", o.Binary, "github.com/gemello/gemello/cmd/gemello")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	log, address, err := startLog(ctx, o, filepath.Join(o.Dir, "log-data"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(log.kill)
+	o, address := buildAndStartLog(t, ctx)
 	// Thousands of handshakes after each kill would be what is measured.
 	plain := loopback(1) + ":0"
 	r := &jobRig{T: t, ctx: ctx, node: newNode(o, "node", 1, "--kafka", address, "--hub", "verify_jobs", "--listeners.mqtt", plain)}

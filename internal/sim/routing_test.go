@@ -6,9 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -70,17 +67,7 @@ func (d *numbered) send(ctx context.Context, open func(context.Context) (*sessio
 func TestRoutedMessagesSurviveKills(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
-	o := &Options{Dir: t.TempDir(), Binary: filepath.Join(t.TempDir(), "gemello")}
-	build := exec.CommandContext(ctx, "go", "build", "-o", o.Binary, "github.com/gemello/gemello/cmd/gemello")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	log, kafka, err := startLog(ctx, o, filepath.Join(o.Dir, "log-data"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(log.kill)
+	o, kafka := buildAndStartLog(t, ctx)
 	n := newNode(o, "node", 1, "--kafka", kafka, "--hub", "verify_routes")
 	at, err := n.start(ctx, 500)
 	if err != nil {
