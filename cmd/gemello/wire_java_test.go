@@ -24,18 +24,7 @@ func javaHello(id string) hello {
 }
 
 func TestJavaDevices(t *testing.T) {
-	node := newWireNode(t)
-	devices := 0
-	// on runs a line's test with a device of its own, connected as Java does.
-	on := func(line string, test func(n *wireNode, id string, c *frames)) {
-		t.Run(line, func(t *testing.T) {
-			n := node.as(t)
-			devices++
-			id := fmt.Sprintf("java-%d", devices)
-			n.device(id)
-			test(n, id, n.connect(javaHello(id)))
-		})
-	}
+	on := newWireNode(t).lines("java", func(_ *wireNode, id string) hello { return javaHello(id) })
 	on("a HostName with a dot: 127.0.0.1 is in the certificate", func(n *wireNode, _ string, c *frames) {
 		leaf := c.state.PeerCertificates[0]
 		if err := leaf.VerifyHostname(wireHost); err != nil {

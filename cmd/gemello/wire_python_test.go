@@ -36,17 +36,7 @@ func (n *wireNode) pythonHello(id string) hello {
 
 func TestPythonDevices(t *testing.T) {
 	node := newWireNode(t)
-	devices := 0
-	// on runs a line's test with a device of its own, connected as Python does.
-	on := func(line string, test func(n *wireNode, id string, c *frames)) {
-		t.Run(line, func(t *testing.T) {
-			n := node.as(t)
-			devices++
-			id := fmt.Sprintf("py-%d", devices)
-			n.device(id)
-			test(n, id, n.connect(n.pythonHello(id)))
-		})
-	}
+	on := node.lines("py", (*wireNode).pythonHello)
 	on("TLS 1.2 only, no ALPN", func(n *wireNode, id string, c *frames) {
 		if c.state.Version != tls.VersionTLS12 || c.state.NegotiatedProtocol != "" {
 			t.Errorf("TLS %x, ALPN %q", c.state.Version, c.state.NegotiatedProtocol)

@@ -72,6 +72,21 @@ func (n *wireNode) as(t *testing.T) *wireNode {
 	return &c
 }
 
+// lines returns what runs a line's test with a device of its own, connected as the
+// devices of a family do.
+func (n *wireNode) lines(family string, greet func(n *wireNode, id string) hello) func(line string, test func(n *wireNode, id string, c *frames)) {
+	devices := 0
+	return func(line string, test func(n *wireNode, id string, c *frames)) {
+		n.t.Run(line, func(t *testing.T) {
+			n := n.as(t)
+			devices++
+			id := fmt.Sprintf("%s-%d", family, devices)
+			n.device(id)
+			test(n, id, n.connect(greet(n, id)))
+		})
+	}
+}
+
 func (n *wireNode) tls() *tls.Config {
 	return &tls.Config{RootCAs: n.roots, ServerName: wireHost, MinVersion: tls.VersionTLS12}
 }
