@@ -53,9 +53,15 @@ func TestUpkeepAndAppendsGoOnAfterFailedSyncs(t *testing.T) {
 	failer.mu.Lock()
 	failer.armed = true
 	failer.mu.Unlock()
-	// may has what a key may have: the last value that was acknowledged, and those
-	// tried since.
+	// may has what a key may have: the last value that was acknowledged, none if
+	// none was, and those tried since. The seeds of the writers are fixed, but not
+	// how many of their attempts meet a log that is down.
 	may := [2]map[string][]string{{}, {}}
+	for i := range may {
+		for key := range 10 {
+			may[i][fmt.Sprint(key)] = []string{""}
+		}
+	}
 	var writers sync.WaitGroup
 	for i := range 2 {
 		writers.Go(func() {
